@@ -254,7 +254,7 @@ class RangeEncoder:
     def put(self,
         symbols: np.ndarray, # integers 0..n_symbols-1, any shape
         contexts: np.ndarray | int, # integers 0..n_contexts-1, broadcast to the shape of `symbols`
-        tables: np.ndarray, # (n_contexts, n_symbols) integers >= 1, each row sums to 2**16
+        tables: np.ndarray, # (n_contexts, n_symbols >= 2) integers >= 1, each row sums to 2**16
     ):
         "Code one pass."
         symbols = np.asarray(symbols)
@@ -340,7 +340,7 @@ class Counts:
 
     def __init__(self,
         n_contexts: int, # number of contexts
-        n_symbols: int, # number of symbols, at most 4096
+        n_symbols: int, # number of symbols, 2..4096
         prior: np.ndarray | int = 1, # counts to begin with, integers >= 0, broadcast to (n_contexts, n_symbols)
     ):
         self.counts = np.array(np.broadcast_to(prior, (n_contexts, n_symbols)), np.int64)

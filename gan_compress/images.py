@@ -157,7 +157,7 @@ SAMPLES = {
     "china": Sample("sklearn", "datasets/images/china.jpg", "photo", "a temple, 640x427"),
     "flower": Sample("sklearn", "datasets/images/flower.jpg", "photo", "a dahlia, soft background, 640x427"),
     "page": Sample("skimage", "data/page.png", "text", "a page of printed text, grey, 384x191"),
-    "logo": Sample("skimage", "data/logo.png", "drawing", "a drawing with transparency, RGBA, 500x500"),
+    "logo": Sample("skimage", "data/logo.png", "drawing", "a drawing, flat colours, RGBA, 500x500"),
 }
 
 # %% ../nbs/00_images.ipynb #9f93c02b
