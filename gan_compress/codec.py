@@ -40,6 +40,12 @@ class Codec:
         if isinstance(self.quality, bool) or not isinstance(self.quality, (int, float, np.number)) or not 1 <= self.quality <= 100:
             raise ValueError(f"quality must be 1..100, got {self.quality!r}")
 
+    def parameters(self) -> dict:
+        "The fields that count: of several knobs only the one that sets the rate."
+        native = any(getattr(self, k) is not None for k in self.knobs if k != "quality")
+        idle = {"quality"} if native or self.quality_step is None else {k for k in self.knobs if k != "quality"}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in idle}
+
     def pack(self) -> bytes:
         "The parameters that decoding needs, as bytes."
         return b""
@@ -288,7 +294,7 @@ def inspect(
         "codec": codec.name,
         "version": header.codec_version,
         "shape": header.shape,
-        "parameters": {f.name: getattr(codec, f.name) for f in fields(codec)},
+        "parameters": codec.parameters(),
         "bytes": len(data),
         "bpp": 8 * len(data) / (header.shape[0] * header.shape[1]),
         "header bytes": len(header.pack()),

@@ -1,0 +1,106 @@
+"""The commands as a user types them: real processes, exit codes, messages, files."""
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gan_compress as gc
+from gan_compress.images import load, resize, sample, save
+
+
+def run(*words, cwd, code=0):
+    done = subprocess.run([sys.executable, "-m", "gan_compress", *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save(tmp_path / "cat.png", resize(sample("chelsea"), (80, 120)))
+    save(tmp_path / "cup.jpg", resize(sample("coffee"), (64, 96)), quality=95)
+    return tmp_path
+
+
+def test_round_trip(folder):
+    out, _ = run("encode", "cat.png", "cat.gcz", "--quality", 70, cwd=folder)
+    assert "shape (80, 120, 3)" in out and "size before" in out and "after" in out and "change -" in out
+    run("decode", "cat.gcz", "back.png", cwd=folder)
+    assert np.array_equal(load(folder / "back.png"), gc.decode((folder / "cat.gcz").read_bytes()))
+    facts = json.loads(run("inspect", "cat.gcz", "--json", cwd=folder)[0])
+    assert facts["codec"] == "dct" and facts["bytes"] == (folder / "cat.gcz").stat().st_size
+    assert "threshold" in run("encode", "cat.png", "t.gcz", "--threshold", "0.02", cwd=folder)[0] + run("inspect", "t.gcz", cwd=folder)[0]
+
+
+def test_rate_resize_and_native_parameters(folder):
+    run("encode", "cat.png", "a.gcz", "--bpp", "1.5", "--resize", "0.5", cwd=folder)
+    data = (folder / "a.gcz").read_bytes()
+    assert gc.inspect(data)["shape"] == (40, 60, 3) and 8 * len(data) <= 1.5 * 40 * 60
+    run("encode", "cat.png", "k.gcz", "--codec", "kmeans", "--colors=7", cwd=folder)
+    assert len(np.unique(gc.decode((folder / "k.gcz").read_bytes()).reshape(-1, 3), axis=0)) <= 7
+
+
+def test_folders_globs_and_jobs(folder):
+    run("encode", ".", "coded", "--jobs", 2, cwd=folder)
+    assert sorted(os.listdir(folder / "coded")) == ["cat.gcz", "cup.gcz"]
+    run("decode", "coded/*.gcz", "out/", "--format", "webp", cwd=folder)
+    assert sorted(os.listdir(folder / "out")) == ["cat.webp", "cup.webp"]
+    (folder / "broken.png").write_text("not a picture")
+    _, err = run("encode", folder, "again", cwd=folder, code=2)
+    assert "broken.png" in err and "1 of 3 files failed" in err
+    assert sorted(os.listdir(folder / "again")) == ["cat.gcz", "cup.gcz"]
+
+
+@pytest.mark.parametrize("words, message", [
+    (["encode", "cat.png"], "where to write"),
+    (["encode", "nothing.png", "x.gcz"], "no such file"),
+    (["encode", "text.png", "x.gcz"], "not a picture"),
+    (["encode", "empty.png", "x.gcz"], "not a picture"),
+    (["encode", "cat.png", "there.gcz"], "--force overwrites"),
+    (["encode", "cat.png", "x.gcz", "--codec", "jpg"], "unknown codec 'jpg'"),
+    (["encode", "cat.png", "x.gcz", "--quality", "0"], "quality must be 1..100"),
+    (["encode", "cat.png", "x.gcz", "--bpp", "0.001"], "cannot be reached: the least file"),
+    (["encode", "cat.png", "x.gcz", "--quality", "50", "--bpp", "1"], "exclude each other"),
+    (["encode", "cat.png", "x.gcz", "--rank", "3"], "no parameter 'rank'"),
+    (["encode", "cat.png", "x.gcz", "--resize", "-1"], "--resize must be positive"),
+    (["encode", "cat.png", "no/such/dir/x.gcz/y.gcz/"], None),
+    (["encode", "cat.png", "/proc/x.gcz"], "/proc"),
+    (["decode", "cut.gcz", "x.png"], "file ends"),
+    (["decode", "cat.png", "x.png"], "not a .gcz file"),
+    (["decode", "good.gcz", "x.nope"], "no picture format"),
+    (["decode", "good.gcz", "x.png", "--scale", "2"], "no decode option 'scale'"),
+    (["inspect", "nothing.gcz"], "nothing.gcz"),
+    (["study", "--data", "nowhere"], "no such folder"),
+])
+def test_what_is_wrong_is_one_sentence(folder, words, message):
+    (folder / "text.png").write_text("hello")
+    (folder / "empty.png").write_bytes(b"")
+    good = gc.encode(load(folder / "cat.png"))
+    (folder / "good.gcz").write_bytes(good)
+    (folder / "there.gcz").write_bytes(good)
+    (folder / "cut.gcz").write_bytes(good[:-9])
+    before = sorted(os.listdir(folder))
+    if message is None:
+        run(*words, cwd=folder)  # folders that are missing are made
+        return
+    out, err = run(*words, cwd=folder, code=2)
+    assert message in err and len(err.strip().split("\n")) == 1, err
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_salvage(folder):
+    (folder / "a.gcz").write_bytes(gc.encode(np.dstack([load(folder / "cat.png"), np.full((80, 120), 9, np.uint8)]))[:-3])
+    run("decode", "a.gcz", "a.png", cwd=folder, code=2)
+    _, err = run("decode", "a.gcz", "a.png", "--salvage", cwd=folder)
+    assert "transparency is lost" in err and load(folder / "a.png").shape == (80, 120, 4)
+
+
+def test_help_names_every_command(tmp_path):
+    out, _ = run("--help", cwd=tmp_path)
+    for command in ("encode", "decode", "inspect", "compare", "codecs", "study", "bench"):
+        assert command in out
+    assert gc.__version__ in run("--version", cwd=tmp_path)[0]
+    assert all(name in run("codecs", cwd=tmp_path)[0] for name in gc.list_codecs())

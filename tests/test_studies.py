@@ -1,0 +1,20 @@
+"""The analysis notebooks run headlessly with tiny parameters and write what they promise."""
+from pathlib import Path
+
+import pytest
+
+from gan_compress.cli import run_study
+
+TINY = {
+    "compression_study": (dict(picture="chelsea", bpp=[0.5, 1.0], codecs=["dct", "kmeans", "jpeg", "png"], jobs=1),
+                          ["equal_bytes.png", "equal_bytes.csv", "thresholds.csv", "rows.jsonl"]),
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_study_runs_and_writes(name, tmp_path):
+    parameters, files = TINY[name]
+    report = run_study(name, tmp_path / name, **parameters)
+    assert report.stat().st_size > 10_000
+    there = {p.name for p in Path(tmp_path / name).rglob("*")}
+    assert set(files) <= there, there
