@@ -10,6 +10,7 @@ __all__ = ['LUMA_STEPS', 'CHROMA_STEPS', 'UNIT', 'ZIGZAG', 'dct_matrix', 'forwar
 # %% ../../nbs/30_dct.ipynb #b8873197
 import functools
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -61,17 +62,21 @@ def to_planes(
     return [pad_to(p, 8) for p in (ycc[..., 0] - 128, *chroma)]
 
 def from_planes(
-    planes: list[np.ndarray], # float32, as from `to_planes`
+    planes: Iterable[np.ndarray], # float32, as from `to_planes`
     shape: tuple[int, ...], # of the picture
     subsample: bool = True, # the chroma planes are halved
 ) -> np.ndarray: # uint8 picture of that shape
     "The inverse of `to_planes`."
     h, w = shape[:2]
-    y = planes[0][:h, :w] + 128
+    y, *chroma = planes
+    y = y[:h, :w] + 128
     if len(shape) == 2: return to_uint8(y)
     ch, cw = ((h + 1) // 2, (w + 1) // 2) if subsample else (h, w)
-    chroma = [np.ascontiguousarray(p[:ch, :cw]) for p in planes[1:]]
-    return ycbcr_to_rgb(np.dstack([y, *(upsample2(p, (h, w)) if subsample else p for p in chroma)]))
+    chroma = [np.ascontiguousarray(p[:ch, :cw]) for p in chroma]
+    if subsample: chroma = [upsample2(p, (h, w)) for p in chroma]
+    image = np.empty(shape, np.uint8)
+    for k in range(0, h, 256): image[k:k + 256] = ycbcr_to_rgb(np.dstack([p[k:k + 256] for p in (y, *chroma)])) # in strips, for the memory's sake
+    return image
 
 def _grids(shape, subsample):
     "Rows and columns of blocks in each plane."
@@ -213,16 +218,17 @@ def _huffman_strips(payload, grids):
 def from_huffman(
     payload: bytes, # from `huffman_payload`
     grids: list[tuple[int, int]], # rows and columns of blocks in each plane
-) -> list[np.ndarray]: # int32 (8, 8, rows, columns)
+) -> Iterator[np.ndarray]: # int16 (8, 8, rows, columns), plane after plane
     "The inverse of `huffman_payload`; `BitstreamError` on damage."
-    strips = [[] for _ in grids]
+    strips, back = [], np.argsort(ZIGZAG)
     for plane, n, tokens, bits in _huffman_strips(payload, grids):
         tokens = np.frombuffer(decode_bytes(tokens, "huffman", limit=68 * n), np.uint8)
         if len(tokens) < 2 * n: raise BitstreamError(f"run-length: {len(tokens)} tokens for {n} blocks")
         sizes = token_sizes(tokens)
-        strips[plane].append(run_length_inverse(tokens, unpack_bits(bits, sizes[sizes > 0]), n))
-    back = np.argsort(ZIGZAG)
-    return [np.concatenate(s).T[back].reshape(8, 8, *grid) for s, grid in zip(strips, grids)]
+        strips.append(run_length_inverse(tokens, unpack_bits(bits, sizes[sizes > 0]), n))
+        if sum(len(s) for s in strips) == grids[plane][0] * grids[plane][1]:
+            yield np.concatenate(strips).T[back].reshape(8, 8, *grids[plane])
+            strips = []
 
 # %% ../../nbs/30_dct.ipynb #607af3e1
 _ROUNDS = (((0, 0),), ((1, 1),), ((0, 1), (1, 0)))               # parities (row, column) of the blocks of each round
@@ -411,9 +417,9 @@ def from_range(
     payload: bytes, # from `range_payload`
     grids: list[tuple[int, int]], # rows and columns of blocks in each plane
     tables: list[np.ndarray], # the steps
-) -> list[np.ndarray]: # float32 (8, 8, rows, columns), the coefficients as rounded
+) -> Iterator[np.ndarray]: # float32 (8, 8, rows, columns), the coefficients as rounded, plane after plane
     "The inverse of `range_payload`; `BitstreamError` on damage."
-    stream, cross, cross_dc, out = RangeDecoder(payload), None, None, []
+    stream, cross, cross_dc = RangeDecoder(payload), None, None
     for plane, (grid, steps) in enumerate(zip(grids, tables)):
         A, D = _bordered(*grid), np.zeros(grid, np.int32)
 
@@ -431,10 +437,10 @@ def from_range(
         there = y > 0
         y[there] *= 1 - 2 * stream.get_bits(1, int(there.sum()))
         y[0, 0] = D * steps[0, 0]
-        out.append(y / UNIT)
+        y /= UNIT
+        yield y
         if plane == 1: cross, cross_dc = A, errors
     stream.finish()
-    return out
 
 # %% ../../nbs/30_dct.ipynb #ca4761e4
 _PRICE = 0.1 # lambda in squared luma DC steps a bit
@@ -483,24 +489,24 @@ class DCT(Codec):
         return huffman_payload([np.rint(c * (UNIT / s).astype(np.float32)[:, :, None, None]).astype(np.int16) for c, s in zip(coefs, steps)])
 
     def _coefficients(self, payload, shape):
-        "The coefficients of each plane as rounded, float32."
+        "The coefficients of each plane as rounded, float32, plane after plane."
         grids, steps = _grids(shape, self.threshold is None), self._steps()
         if self.entropy == "range": return from_range(payload, grids, steps)
-        return [q * (s / UNIT).astype(np.float32)[:, :, None, None] for q, s in zip(from_huffman(payload, grids), steps)]
+        return (q * (s / UNIT).astype(np.float32)[:, :, None, None] for s, q in zip(steps, from_huffman(payload, grids)))
 
     def decode_payload(self, payload: bytes, shape: tuple[int, ...]) -> np.ndarray:
-        return from_planes([inverse(c) for c in self._coefficients(payload, shape)], shape, self.threshold is None)
+        return from_planes((inverse(c) for c in self._coefficients(payload, shape)), shape, self.threshold is None)
 
     def describe(self, chunks: list[Chunk], shape: tuple[int, ...]) -> dict:
         "The thesis's metadata: sizes, blocks, coefficients kept and zeroed; with Huffman's code also the bits of each token's code (in the first strip) and the bytes of each part."
         shape = shape if len(shape) == 2 else (*shape[:2], 3)
         payload = chunks[0].payload
-        coefs = self._coefficients(payload, shape)
-        kept, total = sum(int(np.count_nonzero(c)) for c in coefs), sum(c.size for c in coefs)
-        facts = {"bytes before": int(np.prod(shape)), "block size": (8, 8), "blocks": [c.shape[2:] for c in coefs],
-                 "coefficients kept": kept, "coefficients zeroed": total - kept}
+        kept = sum(int(np.count_nonzero(c)) for c in self._coefficients(payload, shape))
+        grids = _grids(shape, self.threshold is None)
+        facts = {"bytes before": int(np.prod(shape)), "block size": (8, 8), "blocks": grids,
+                 "coefficients kept": kept, "coefficients zeroed": 64 * sum(r * c for r, c in grids) - kept}
         if self.entropy == "range": return facts
-        strips = list(_huffman_strips(payload, _grids(shape, self.threshold is None)))
+        strips = list(_huffman_strips(payload, grids))
         tokens = np.bincount(np.frombuffer(decode_bytes(strips[0][2], "huffman"), np.uint8), minlength=256)
         return facts | {"code lengths": {f"{t:02x}": int(n) for t, n in enumerate(code_lengths(tokens)) if n},
                         "bytes of tokens": sum(len(s[2]) for s in strips), "bytes of numbers": sum(len(s[3]) for s in strips)}
