@@ -17,34 +17,34 @@ import numpy as np
 from ..datasets import Dataset, load_folder
 
 # %% ../../nbs/12_gan_evaluation.ipynb #76f95d25
-_WIDTHS = (32, 48, 64, 96)
-
 @cache
 def _filters(channels):
-    "The four layers' filters, (3*3*C_in or 5*5*C_in, C_out), zero-mean and orthonormal columns."
+    "The four layers: (side of the filter, weights (side*side*C_in, C_out) with orthonormal columns)."
     rng, layers = np.random.default_rng(2015), []
-    for layer, width in enumerate(_WIDTHS):
-        side, c_in = (5, channels) if layer == 0 else (3, _WIDTHS[layer - 1])
-        w = rng.normal(size=(side * side * c_in, width))
-        if w.shape[0] > width:
-            w = np.linalg.qr(w - w.mean(0))[0]
-        else:                                     # grey pictures: 25 weights a filter, 32 filters
-            w = (w - w.mean(0)) / np.linalg.norm(w - w.mean(0), axis=0)
+    for side, width in ((5, 32), (3, 48), (3, 64), (3, 96)):
+        w = rng.normal(size=(side * side, channels, width))
+        w -= w.mean(0 if not layers else (0, 1), keepdims=True)
+        w = np.linalg.qr(w.reshape(-1, width)[:, :(side * side - 1) * channels])[0]     # a grey first layer has room for 24 filters
         layers.append((side, w.astype(np.float32)))
+        channels = w.shape[1]
     return layers
 
+def _statistics(x):
+    "Mean, deviation and the means of the quarters of every channel, (N,6*C)."
+    h, w = x.shape[1] // 2, x.shape[2] // 2
+    quarters = [x[:, a, b].mean((1, 2)) for a in (slice(h), slice(h, None)) for b in (slice(w), slice(w, None))]
+    return np.concatenate([x.mean((1, 2)), x.std((1, 2)), *quarters], 1)
+
 def _responses(images):
-    "Raw features (N,D) of uint8 pictures: mean, deviation and the means of the quarters, for every channel of every layer."
-    x, found = images.astype(np.float32) / 127.5 - 1, []
+    "Raw features (N,D) of uint8 pictures: the statistics of the picture and of every layer."
+    x = images.astype(np.float32) / 127.5 - 1
+    found = [_statistics(x)]
     for side, w in _filters(images.shape[3]):
-        pad = side // 2
-        x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect" if min(x.shape[1:3]) > pad else "edge")
-        windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), (1, 2))[:, ::2, ::2]
+        x = np.pad(x, ((0, 0), (side // 2,) * 2, (side // 2,) * 2, (0, 0)), mode="reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), (1, 2))[:, ::2, ::2].transpose(0, 1, 2, 4, 5, 3)
         n, h, v = windows.shape[:3]
         x = np.maximum(windows.reshape(n * h * v, -1) @ w, 0).reshape(n, h, v, -1)
-        found += [x.mean((1, 2)), x.std((1, 2))]
-        found += [x[:, a, b].mean((1, 2)) for a in (slice(h // 2), slice(h // 2, None)) for b in (slice(v // 2), slice(v // 2, None))]
-        x /= np.sqrt(np.mean(x ** 2, axis=(1, 2, 3), keepdims=True)) + .05
+        found.append(_statistics(x))
     return np.concatenate(found, 1)
 
 @cache
@@ -53,24 +53,23 @@ def _scale(size, channels):
     rng = np.random.default_rng(1987)
     f = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     f[0, 0] = 1 / size
-    spectrum = np.fft.rfft2(rng.normal(size=(256, channels, size, size))) / f
-    planes = np.fft.irfft2(spectrum, s=(size, size))
-    if channels == 3:                                                  # natural colours are alike: share most of the plane
+    planes = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(256, channels, size, size))) / f, s=(size, size))
+    if channels == 3:                                                  # natural colours are alike: most of the plane is shared
         planes = planes[:, :1] + .35 * planes
     planes = (planes - planes.mean((2, 3), keepdims=True)) / planes.std((1, 2, 3), keepdims=True)
-    planes = 110 + rng.normal(0, 30, (256, channels, 1, 1)) + 50 * planes
+    planes = 110 + rng.normal(0, 30, (256, channels, 1, 1)) + rng.uniform(25, 70, (256, 1, 1, 1)) * planes
     raw = _responses(np.rint(np.clip(planes, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1))
-    return raw.mean(0), raw.std(0) + 1e-3
+    return raw.mean(0), raw.std(0)
 
 def random_conv(
-    images: np.ndarray,  # uint8 (N,H,W,C), H = W at least 16, C = 1 or 3
-) -> np.ndarray: # float32 (N,1440)
-    "Features of the space `random-conv`: fixed random filters in four layers, normalised on 1/f noise."
+    images: np.ndarray,  # uint8 (N,S,S,C), S at least 16, C = 1 or 3
+) -> np.ndarray: # float32 (N,1458), or (N,1398) for grey pictures, values in -1..1
+    "Features of the space `random-conv`: statistics of fixed random filters in four layers, normalised on 1/f noise."
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[1] != images.shape[2] or images.shape[1] < 16:
         raise ValueError(f"random_conv needs uint8 pictures (N,S,S,C) with S >= 16, got {images.dtype} {images.shape}")
     mean, deviation = _scale(*images.shape[2:])
-    raw = [_responses(images[i:i + 64]) for i in range(0, len(images), 64)]
-    return ((np.concatenate(raw) - mean) / deviation).astype(np.float32)
+    raw = np.concatenate([_responses(images[i:i + 64]) for i in range(0, len(images), 64)])
+    return np.tanh((raw - mean) / deviation / 2).astype(np.float32)
 
 # %% ../../nbs/12_gan_evaluation.ipynb #ddb5ba37
 def inception(
