@@ -202,7 +202,7 @@ def measure(
             keys = [(*made, *case, seed) for case in cases]
             wanted += keys
             done = set(known[_KEY].itertuples(index=False, name=None))
-            damaged = {key: _damage(data, *key[4:]) for key in keys if key not in done}
+            damaged = {key: _damage(data, key[2], *key[4:]) for key in keys if key not in done}
             if not damaged: continue
             scores = _score_all(scorers, kind, {data, *damaged.values()})
             if scores[data].reason: raise ValueError(f"the file {label!r} does not decode even when it is whole: {scores[data].reason}")
@@ -214,10 +214,10 @@ def measure(
             if path is not None: write_atomic(path, known.to_csv(index=False).encode())
     return known.set_index(_KEY).loc[wanted].reset_index()
 
-def _damage(data, damage, level, trial, seed):
+def _damage(data, file, damage, level, trial, seed):
     if damage == "cut": return cut(data, level)
     if damage == "zeros": return zero_rest(data, level)
-    return flip_bits(data, level, np.random.default_rng([seed, trial]))
+    return flip_bits(data, level, np.random.default_rng([seed, trial, int(file, 16)]))
 
 def _score_all(scorers, kind, files):
     "Score each of `files` once; file -> score."
@@ -250,7 +250,7 @@ def degradation_figure(
     import matplotlib.pyplot as plt
     table = summarise(rows)
     columns = {"bits": "bits flip", "cut": "the file is cut short", "zeros": "zeros in place of the rest"}
-    fig, axes = plt.subplots(3, 3, figsize=(10, 8), sharey="row", layout="constrained")
+    fig, axes = plt.subplots(3, 3, figsize=(9, 7.2), sharey="row", layout="constrained")
     for i, (codec, mine) in enumerate(table.groupby("codec", sort=False)):
         line = dict(color=f"C{i}", marker="osD^vPX*"[i % 8], ms=4)
         for column, damage in zip(axes.T, columns):
