@@ -13,7 +13,7 @@ from gan_compress.images import resize, sample
 
 NAMES = list(gc.list_codecs())
 LOSSLESS = [n for n in NAMES if codec_class(n).quality_step is None]
-CONTINUOUS = [n for n in NAMES if codec_class(n).quality_step is not None and codec_class(n).quality_step < 1]
+CONTINUOUS = [n for n in NAMES if codec_class(n).quality_step is not None and codec_class(n).quality_step < 0.1]
 PHOTO = resize(sample("chelsea"), (150, 225))
 
 
