@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SPACES', 'random_conv', 'inception', 'Estimate', 'kid', 'fid', 'prdc', 'sliced_wasserstein', 'pair_similarity',
-           'nearest', 'copied', 'noise_like', 'Report', 'judge', 'evaluate']
+           'nearest', 'copied', 'noise_like', 'Report', 'judge', 'evaluate', 'classes_by_kmeans']
 
 # %% ../../nbs/12_gan_evaluation.ipynb #66dfd112
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -312,3 +312,19 @@ def evaluate(
     else:
         held_out = read(held_out)
     return judge(fake, real, held_out, n=n)
+
+# %% ../../nbs/12_gan_evaluation.ipynb #74b6b621
+def classes_by_kmeans(
+    parts: list,        # datasets of one picture size, the first one is learnt from
+    k: int = 8,         # number of groups, at least 2
+    features: Callable = random_conv,  # uint8 (N,S,S,C) -> (N,D)
+    seed: int = 0,      # of the first centres
+) -> list: # the same datasets, labelled with the group's number, in order of falling size of the groups in the first
+    "Make classes out of likeness. Raises `ValueError` when k is below 2 or above the number of pictures."
+    if not 2 <= k <= len(parts[0]):
+        raise ValueError(f"k must be 2..{len(parts[0])} for {len(parts[0])} pictures, got {k}")
+    from sklearn.cluster import KMeans
+    model = KMeans(k, n_init=3, random_state=seed).fit(features(parts[0].images))
+    rank = np.argsort(np.argsort(-np.bincount(model.labels_, minlength=k), kind="stable")).astype(np.int32)
+    names = tuple(f"group {i + 1}" for i in range(k))
+    return [replace(part, labels=rank[model.predict(features(part.images))], classes=names) for part in parts]

@@ -398,7 +398,7 @@ def diagnose(
     last = history[-1]
     if not np.isfinite([last["d_loss"], last["g_loss"]]).all():
         return "a loss is not finite"
-    if last["diversity"] < .2:
+    if last["diversity"] < .2 and (len(history) > 10 or max(row["diversity"] for row in history) >= .2):
         return f"the generator has collapsed: its pictures vary {last['diversity']:.0%} as much as the real ones"
     if loss != "wasserstein" and len(history) > 2 and min(row["d_wins"] for row in history[-3:]) > .995:
         return "the discriminator has won: it told every pair apart for three epochs"
