@@ -106,6 +106,7 @@ CODECS = {
     "webp": Entry(6, "gan_compress.codecs.pillow", "WebP", "WebP by Pillow, slowest and best method"),
     "avif": Entry(7, "gan_compress.codecs.pillow", "AVIF", "AVIF by Pillow (AV1 intra frames)"),
     "png": Entry(8, "gan_compress.codecs.pillow", "PNG", "PNG by Pillow, optimised, lossless"),
+    "wavelet": Entry(12, "gan_compress.codecs.wavelet", "Wavelet", "CDF 9/7 wavelet, bit planes coarse to fine, any prefix decodes"),
 }
 
 def list_codecs() -> dict[str, str]: # name -> one line
