@@ -107,6 +107,10 @@ CODECS = {
     "avif": Entry(7, "gan_compress.codecs.pillow", "AVIF", "AVIF by Pillow (AV1 intra frames)"),
     "png": Entry(8, "gan_compress.codecs.pillow", "PNG", "PNG by Pillow, optimised, lossless"),
     "wavelet": Entry(12, "gan_compress.codecs.wavelet", "Wavelet", "CDF 9/7 wavelet, bit planes coarse to fine, any prefix decodes"),
+    "lossless-rle": Entry(14, "gan_compress.codecs.lossless", "LosslessRLE", "lossless: prediction, run-length"),
+    "lossless-lzw": Entry(15, "gan_compress.codecs.lossless", "LosslessLZW", "lossless: prediction, LZW"),
+    "lossless-huffman": Entry(16, "gan_compress.codecs.lossless", "LosslessHuffman", "lossless: prediction, Huffman's code"),
+    "lossless-range": Entry(17, "gan_compress.codecs.lossless", "LosslessRange", "lossless: prediction, range coder with contexts"),
 }
 
 def list_codecs() -> dict[str, str]: # name -> one line
