@@ -30,8 +30,11 @@ def build_readme():
     nb.metadata["language_info"] = {"name": "python"}
     nb.cells = [c for c in nb.cells if not re.match(r"\s*#\|\s*hide\b", c.source)]
     for c in nb.cells:
+        if re.match(r"\s*#\|\s*echo: false", c.source):  # its output alone
+            c.metadata["tags"] = ["no-input"]
         c.source = re.sub(r"^#\|.*\n?", "", c.source, flags=re.M)
-    body, _ = MarkdownExporter().from_notebook_node(nb)
+    exporter = MarkdownExporter(config={"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": ["no-input"]}})
+    body, _ = exporter.from_notebook_node(nb)
     body = body.replace("](../", "](").replace('src="../', 'src="')
     body = re.sub(r"\]\((\d\d_\w+\.ipynb|analysis/\w+\.ipynb)\)", r"](nbs/\1)", body)
     note = "<!-- made from nbs/index.ipynb by `make export`: edit that -->\n\n"
