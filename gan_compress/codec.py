@@ -111,6 +111,7 @@ CODECS = {
     "lossless-lzw": Entry(15, "gan_compress.codecs.lossless", "LosslessLZW", "lossless: prediction, LZW"),
     "lossless-huffman": Entry(16, "gan_compress.codecs.lossless", "LosslessHuffman", "lossless: prediction, Huffman's code"),
     "lossless-range": Entry(17, "gan_compress.codecs.lossless", "LosslessRange", "lossless: prediction, range coder with contexts"),
+    "jpegxl": Entry(18, "gan_compress.codecs.jpegxl", "JPEGXL", "JPEG XL by its Pillow plugin", needs="pillow_jxl"),
 }
 
 def list_codecs() -> dict[str, str]: # name -> one line
