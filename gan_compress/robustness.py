@@ -115,7 +115,7 @@ class Scorer:
     "A child process that decodes damaged files of one picture and scores them against it. Use as a context manager."
     def __init__(self,
         reference: np.ndarray, # uint8 (H, W) or (H, W, 3), at least 11x11
-        timeout: float = 20., # seconds for one file
+        timeout: float = 60., # seconds for one file: plenty, so that a busy machine does not change results
     ):
         self.reference, self.timeout, self.child = reference, timeout, None
 
@@ -180,7 +180,7 @@ def measure(
     seed: int = 0, # of the draws
     path: str | os.PathLike | None = None, # CSV file that keeps the rows
     n_jobs: int = 1, # decoding processes at a time
-    timeout: float = 20., # seconds that one decoding may take
+    timeout: float = 60., # seconds that one decoding may take
 ) -> "pandas.DataFrame": # a row for each damaged file
     """Damage coded files of one picture in many ways and score what still decodes.
 
