@@ -77,7 +77,7 @@ class JPEG2000(_PillowCodec):
 
     def _options(self):
         target = float(np.interp(self.quality, list(_JPEG_PSNR), list(_JPEG_PSNR.values())))
-        return {"quality_mode": "dB", "quality_layers": [target], "irreversible": True, "no_jp2": True}
+        return {"quality_mode": "dB", "quality_layers": [target], "irreversible": True, "mct": 1, "no_jp2": True}
 
 # %% ../../nbs/32_pillow.ipynb #9a06975a
 @dataclass(frozen=True)
