@@ -112,6 +112,7 @@ CODECS = {
     "lossless-huffman": Entry(16, "gan_compress.codecs.lossless", "LosslessHuffman", "lossless: prediction, Huffman's code"),
     "lossless-range": Entry(17, "gan_compress.codecs.lossless", "LosslessRange", "lossless: prediction, range coder with contexts"),
     "jpegxl": Entry(18, "gan_compress.codecs.jpegxl", "JPEGXL", "JPEG XL by its Pillow plugin", needs="pillow_jxl"),
+    "dct-dwt": Entry(13, "gan_compress.codecs.dct_dwt", "DCTDWT", "wavelet levels with the 8x8 DCT on their approximation"),
 }
 
 def list_codecs() -> dict[str, str]: # name -> one line

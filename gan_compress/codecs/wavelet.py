@@ -100,7 +100,7 @@ def band_gains(
 ) -> list[np.ndarray]: # one array (1,) or (3,) a level, in the order of `analyse`
     "What an error of 1 in a coefficient does to the samples: the norm of the coefficient's basis function."
     low, high = ([np.linalg.norm(pywt.upcoef(part, [1.0], "bior4.4", level=k)) for k in range(1, levels + 1)] for part in "ad")
-    return [np.array([low[-1] ** 2])] + [np.array([h * l, h * l, h * h]) for l, h in zip(low[::-1], high[::-1])]
+    return [np.array([([1.0] + low)[-1] ** 2])] + [np.array([h * l, h * l, h * h]) for l, h in zip(low[::-1], high[::-1])]
 
 def band_steps(
     step: float, # quantiser step in units of luma samples
@@ -410,23 +410,38 @@ class Wavelet(Codec):
         "The codec that `pack` described."
         return cls(struct.unpack("<H", data)[0] / 256)
 
-    def steps(self, levels, channels):
+    def layout(self,
+        shape: tuple[int, ...], # of the picture
+    ) -> tuple[int, list[tuple[int, int]], list[np.ndarray]]: # sides are padded to a multiple of this; sides and gains of the bands
+        "How the pyramid of a picture is laid out."
+        levels = n_levels(shape)
+        h, w = (-(-n >> levels) for n in shape[:2])
+        return 1 << levels, [(h, w)] + [(h << k, w << k) for k in range(levels)], band_gains(levels)
+
+    def forward(self, planes, shape):
+        "Planes of a picture of this shape to bands."
+        return analyse(planes, n_levels(shape))
+
+    def backward(self, bands, shape):
+        "Bands to planes."
+        return synthesise(bands)
+
+    def steps(self, gains, channels):
         "Quantiser step of each band."
         step = np.exp(np.interp(round(self.quality * 256) / 256, _QUALITY, np.log(_STEP)))
-        return band_steps(step, band_gains(levels), channels)
+        return band_steps(step, gains, channels)
 
     def encode_chunks(self, image):
         "Transform, scale, quantise, code."
-        levels = n_levels(image.shape)
-        bands = analyse(to_planes(image, 1 << levels), levels)
-        for x, step in zip(bands, self.steps(levels, len(bands[0]))): x /= step
+        multiple, _, gains = self.layout(image.shape)
+        bands = self.forward(to_planes(image, multiple), image.shape)
+        for x, step in zip(bands, self.steps(gains, len(bands[0]))): x /= step
         return encode_bands(bands)
 
     def decode_chunks(self, chunks, shape, strict=True):
         "The inverse; with `strict=False` from as many leading chunks as there are."
-        levels, channels = n_levels(shape), 1 if len(shape) == 2 else 3
-        h, w = (-(-n >> levels) for n in shape[:2])
-        shapes = [(channels, 1, h, w)] + [(channels, 3, h << k, w << k) for k in range(levels)]
-        bands = decode_bands(chunks, shapes, strict)
-        for x, step in zip(bands, self.steps(levels, channels)): x *= step
-        return from_planes(synthesise(bands), shape)
+        _, sides, gains = self.layout(shape)
+        channels = 1 if len(shape) == 2 else 3
+        bands = decode_bands(chunks, [(channels, g.size, h, w) for (h, w), g in zip(sides, gains)], strict)
+        for x, step in zip(bands, self.steps(gains, channels)): x *= step
+        return from_planes(self.backward(bands, shape), shape)
