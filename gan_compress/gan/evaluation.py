@@ -273,7 +273,7 @@ def judge(
     name = fake.name if isinstance(fake, Dataset) else ""
     def take(x):
         x = x.images if isinstance(x, Dataset) else x
-        return x[np.linspace(0, len(x), min(n, len(x)), endpoint=False).astype(int)]
+        return x[np.random.default_rng(0).permutation(len(x))[:n]]
     fake, real, held_out = take(fake), take(real), take(held_out)
     if not fake.shape[1:] == real.shape[1:] == held_out.shape[1:] or min(len(fake), len(real), len(held_out)) < 8:
         raise ValueError(f"three sets of at least 8 pictures of one size are needed, got {fake.shape} generated, {real.shape} real, {held_out.shape} held-out")
@@ -308,7 +308,8 @@ def evaluate(
     def read(source): return source if isinstance(source, Dataset) else load_folder(source, size or 64, min_side=1, min_std=0, copies=1.01)
     fake, real = fake if checkpoint else read(fake), read(real)
     if held_out is None:
-        real, held_out = real[::2], real[1::2]
+        order = np.random.default_rng(0).permutation(len(real))
+        real, held_out = real[order[::2]], real[order[1::2]]
     else:
         held_out = read(held_out)
     return judge(fake, real, held_out, n=n)

@@ -179,7 +179,7 @@ def discriminator(
     logits = layers.Dense(n_classes if kind == "sgan" else 1, kernel_initializer=_weights(), dtype="float32")(flat)
     if kind == "cgan" and recipe.conditioning == "projection":
         v = layers.Embedding(n_classes, x.shape[-1], embeddings_initializer=_weights(), dtype="float32")(label)
-        logits = layers.Add(dtype="float32")([logits, layers.Dot(1, dtype="float32")([v, layers.GlobalAveragePooling2D(dtype="float32")(x)])])
+        logits = layers.Add(dtype="float32")([logits, layers.Dot(1, dtype="float32")([v, ops.sum(ops.cast(x, "float32"), (1, 2))])])
     return keras.Model(inputs if kind == "cgan" else image, logits, name="discriminator")
 
 # %% ../../nbs/10_gan_models.ipynb #72a22ed3

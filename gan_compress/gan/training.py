@@ -472,8 +472,9 @@ def train(
     """Train a GAN, or go on with the run in `folder`.
 
     On one machine and backend an interrupted run gives the same numbers as one in a single go (deterministic kernels provided: on a
-    GPU call `tf.config.experimental.enable_op_determinism()` first). For several GPUs call this inside `strategy.scope()`, or after
-    `keras.distribution.set_distribution(...)` on JAX. Raises `ValueError` for data that the kind cannot learn from, a batch larger
+    GPU call `tf.config.experimental.enable_op_determinism()` first). For several GPUs call this inside the scope of a
+    `tf.distribute.MirroredStrategy`, or after `keras.distribution.set_distribution(keras.distribution.DataParallel())` on JAX; the batch
+    is the global one. Raises `ValueError` for data that the kind cannot learn from, a batch larger
     than the set, or a folder that holds a run with other settings; the message names both sides."""
     if isinstance(recipe, str):
         if recipe not in RECIPES:

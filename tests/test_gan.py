@@ -1,0 +1,191 @@
+"""GANs on TensorFlow and on JAX: every loss steps, runs resume to the last bit, and all three kinds learn.
+
+Keras fixes its backend when it is imported, so the work runs in child processes: this file, called as a program with the name of one
+of the functions under "in the child", prints what it measured as JSON. Networks are narrow and pictures few; see `demo`.
+"""
+import json
+import os
+import subprocess
+import sys
+import warnings
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BACKENDS = ("tensorflow", "jax")
+
+
+@cache
+def child(backend, job, *arguments):
+    "What a function of this file returned in a process of its own."
+    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, __file__, job, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+# ------------------------------------------------------------------ in the child
+
+def demo():
+    "Training and new pictures, and the recipe of the tests: narrow, quick to learn."
+    from dataclasses import replace
+
+    from gan_compress.datasets import shapes
+    from gan_compress.gan.models import MODERN
+    return shapes(256, 32), shapes(128, 32, seed=1), replace(MODERN, base=8, batch=16, lr_g=2e-3, lr_d=2e-3, beta_1=.5, ema=.98, r1=0., norm_d=True, augment=())
+
+
+def plain(history):
+    return [{k: v for k, v in row.items() if "seconds" not in k} for row in history]
+
+
+def fingerprint(run):
+    return [float(np.float64(w).sum()) for w in run.gan.get_weights()] + [float(np.float64(w).sum()) for w in run.best.get_weights()]
+
+
+def straight(folder):
+    "Four epochs in one go; then four with the machine lost in the middle of the third."
+    from gan_compress.gan import training
+    data, test, recipe = demo()
+    arguments = dict(kind="cgan", recipe=recipe, test=test[:32], kid_pictures=32)
+    run = training.train(data[:64], epochs=4, folder=Path(folder) / "straight", **arguments)
+    calls, fit = [], training.GAN.fit
+
+    def lost(self, *args, **kwargs):
+        result = fit(self, *args, **kwargs)
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return result
+
+    training.GAN.fit = lost
+    try:
+        training.train(data[:64], epochs=4, folder=Path(folder) / "lost", **arguments)
+    except KeyboardInterrupt:
+        pass
+    return dict(history=plain(run.history), weights=fingerprint(run))
+
+
+def resumed(folder):
+    "The lost run again, in a new process."
+    from gan_compress.gan import training
+    data, test, recipe = demo()
+    run = training.train(data[:64], "cgan", recipe, 4, Path(folder) / "lost", test[:32], kid_pictures=32)
+    return dict(history=plain(run.history), weights=fingerprint(run))
+
+
+def step(kind, changes):
+    "Two steps with a recipe that uses other parts of the step; the largest change of any weight of each player."
+    from dataclasses import replace
+
+    from gan_compress.datasets import shapes
+    from gan_compress.gan.models import FAITHFUL
+    from gan_compress.gan.training import GAN
+    changes = json.loads(changes)
+    changes["augment"] = tuple(changes.get("augment", ()))
+    recipe = replace(FAITHFUL, base=4, batch=8, **changes)
+    gan, data = GAN(kind, recipe, 32, 3, 4), shapes(16 * recipe.n_critic, 32)
+    before = [[w.copy() for w in net.get_weights()] for net in (gan.generator, gan.discriminator)]
+    logs = gan.fit(data.images, data.labels, batch_size=8 * recipe.n_critic, verbose=0).history
+    moved = [max(float(np.abs(a - b).max()) for a, b in zip(old, net.get_weights())) for old, net in zip(before, (gan.generator, gan.discriminator))]
+    return dict(logs={k: v[0] for k, v in logs.items()}, moved=moved)
+
+
+def slopes():
+    "The squared slope of a discriminator by the adapter, against differences."
+    from dataclasses import replace
+
+    import keras
+
+    from gan_compress.gan.models import MODERN
+    from gan_compress.gan.training import GAN
+    gan = GAN("sgan", replace(MODERN, base=4, batch=8), 32, 1, 4)
+    x = np.random.default_rng(0).normal(size=(3, 32, 32, 1)).astype("float32")
+    value = keras.ops.convert_to_numpy(gan.slope(keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(np.zeros(3, "int32"))))
+    score = lambda x: keras.ops.convert_to_numpy(gan.game(gan.discriminator(x)))
+    rng, numeric = np.random.default_rng(1), []
+    directions = rng.normal(size=(200, 1, 32, 32, 1)).astype("float32")
+    for d in directions:                       # E (g.d)^2 = |g|^2 for white d
+        numeric.append(((score(x + 5e-3 * d) - score(x - 5e-3 * d)) / 1e-2) ** 2)
+    return dict(exact=value.tolist(), numeric=np.mean(numeric, 0).tolist())
+
+
+def learn(kind, epochs):
+    "A run on the drawn set; KID beside floor and ceiling, and what a classifier says."
+    from dataclasses import replace
+
+    from gan_compress.datasets import Dataset, hide_labels
+    from gan_compress.gan.evaluation import kid, noise_like, random_conv
+    from gan_compress.gan.training import accuracy, pictures, train, train_classifier
+    data, test, recipe = demo()
+    if kind == "sgan":                         # the unconditional kinds share a step; this one takes the penalty's path through it
+        data, recipe = hide_labels(data, .1), replace(recipe, norm_d=False, r1=.1, flip=True)
+    run = train(data, kind, recipe, epochs, kid_pictures=0)
+    labels = np.arange(128, dtype=np.int32) % 4
+    made = pictures(run.gan.sampler, np.random.default_rng(0).normal(size=(128, recipe.z_dim)), labels)
+    real = random_conv(data.images)
+    result = {name: kid(real, random_conv(images)).value for name, images in (("made", made), ("floor", test.images), ("ceiling", noise_like(test.images)))}
+    if kind == "cgan":
+        result["told"] = accuracy(train_classifier(data, replace(recipe, flip=True), 6), Dataset(made, labels, data.classes))
+    if kind == "sgan":
+        result["accuracy"] = accuracy(run.gan.discriminator, test)
+    return result
+
+
+# ------------------------------------------------------------------ the tests
+
+STEPS = {
+    "concatenated classes, minimax": ("cgan", dict(loss="minimax")),
+    "projection, relativistic, R1 and R2": ("cgan", dict(loss="relativistic", conditioning="projection", norm_d=False, r1=.1, r2=.1, ema=.9)),
+    "WGAN-GP, two critic steps": ("dcgan", dict(loss="wasserstein", norm_d=False, gp=10., n_critic=2)),
+    "hinge, augmented, mirrored": ("sgan", dict(loss="hinge", augment=["color", "translation", "cutout"], flip=True)),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", STEPS)
+def test_every_part_of_the_step_runs_and_both_players_move(backend, name):
+    if backend == "jax" and "relativistic" not in name and "WGAN" not in name:
+        pytest.skip("compiled by JAX in other tests; compiling takes most of a minute of CPU")
+    kind, changes = STEPS[name]
+    result = child(backend, "step", kind, json.dumps(changes))
+    assert all(np.isfinite(v) for v in result["logs"].values()) and min(result["moved"]) > 1e-5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_slope_is_that_of_differences(backend):
+    result = child(backend, "slopes")
+    assert np.allclose(result["exact"], result["numeric"], rtol=.35)      # 200 directions: 10 % standard error
+    assert abs(np.mean(np.divide(result["numeric"], result["exact"])) - 1) < .2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_lost_run_goes_on_to_the_last_bit(backend, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(backend)
+    one_go, again = child(backend, "straight", folder), child(backend, "resumed", folder)
+    assert len(one_go["history"]) == 4
+    assert again == one_go
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["dcgan", "cgan", "sgan"])
+def test_it_learns(backend, kind):
+    if backend == "jax" and kind == "dcgan":
+        pytest.skip("a cgan without classes: the same step, compiled once more")
+    result = child(backend, "learn", kind, EPOCHS[kind])
+    assert result["floor"] < result["made"] < result["ceiling"] / 2, result
+    if kind == "cgan":
+        assert result["told"] > .5, result
+    if kind == "sgan":
+        assert result["accuracy"] > .4, result
+
+
+EPOCHS = {"dcgan": 12, "cgan": 40, "sgan": 20}
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    print(json.dumps({f.__name__: f for f in (straight, resumed, step, slopes, learn)}[sys.argv[1]](
+        *(int(a) if a.isdigit() else a for a in sys.argv[2:]))))
