@@ -158,10 +158,12 @@ class _Model:
         return (self.near[colour] - 1).astype(np.int32) * _LEVELS + np.searchsorted(_EDGES, spread, "right")
 
     def tables(self, contexts):
-        "Probabilities in contexts (1-D, each once)."
+        "Probabilities in the contexts that occur, one row each, and the row of each context."
+        occurs = np.bincount(contexts, minlength=len(self.counts)) > 0
+        used, row = np.flatnonzero(occurs), np.cumsum(occurs) - 1
         prior = 65536 * self.by_rank // self.by_rank.sum(1, keepdims=True)
-        prior = prior[(contexts % _LEVELS)[:, None], self.rank[contexts // _LEVELS]]
-        return Counts(len(contexts), self.k, (self.counts[contexts] << 16) + 16 * prior).tables()
+        prior = prior[(used % _LEVELS)[:, None], self.rank[used // _LEVELS]]
+        return Counts(len(used), self.k, (self.counts[used] << 16) + 16 * prior).tables(), row[contexts]
 
     def update(self, indices, contexts):
         near, level = np.divmod(contexts, _LEVELS)
@@ -184,7 +186,7 @@ def _walk(indices, model, code):
             for part in np.array_split(y, min(len(y), 8, -(-len(y) * len(x) >> 15))):
                 up = np.where(part >= h, part - h, part + h)
                 down = np.where(part + h < rows, part + h, up)
-                at = lambda rows, cols: indices[rows[:, None], cols]
+                at = lambda r, c: indices[r[:, None], c]
                 if i and j: pairs = [at(up, left), at(down, right), at(up, right), at(down, left)]
                 elif up[0] >= rows: pairs = 2 * [at(part, left), at(part, right)]
                 elif left[0] >= cols: pairs = 2 * [at(up, x), at(down, x)]
@@ -198,8 +200,8 @@ def _put_indices(stream, indices, palette):
 
     def code(place, contexts):
         contexts, symbols = contexts.ravel(), indices[place].ravel()
-        used, row = np.unique(contexts, return_inverse=True)
-        stream.put(symbols, row, model.tables(used))
+        tables, row = model.tables(contexts)
+        stream.put(symbols, row, tables)
         model.update(symbols, contexts)
 
     _walk(indices, model, code)
@@ -211,8 +213,8 @@ def _get_indices(stream, palette, shape):
     model = _Model(palette)
 
     def code(place, contexts):
-        used, row = np.unique(contexts.ravel(), return_inverse=True)
-        symbols = stream.get(row, model.tables(used))
+        tables, row = model.tables(contexts.ravel())
+        symbols = stream.get(row, tables)
         indices[place] = symbols.reshape(contexts.shape)
         model.update(symbols, contexts.ravel())
 
