@@ -44,4 +44,4 @@ export: .venv/installed
 
 clean:
 	rm -rf .venv build dist *.egg-info
-	find $(OUT) -mindepth 1 -maxdepth 1 ! -name readme -exec rm -rf {} +
+	git clean -fdXq "$(OUT)"
