@@ -218,7 +218,7 @@ def _huffman_strips(payload, grids):
 def from_huffman(
     payload: bytes, # from `huffman_payload`
     grids: list[tuple[int, int]], # rows and columns of blocks in each plane
-) -> Iterator[np.ndarray]: # int16 (8, 8, rows, columns), plane after plane
+) -> Iterator[np.ndarray]: # int32 (8, 8, rows, columns), plane after plane
     "The inverse of `huffman_payload`; `BitstreamError` on damage."
     strips, back = [], np.argsort(ZIGZAG)
     for plane, n, tokens, bits in _huffman_strips(payload, grids):
@@ -492,7 +492,7 @@ class DCT(Codec):
         "The coefficients of each plane as rounded, float32, plane after plane."
         grids, steps = _grids(shape, self.threshold is None), self._steps()
         if self.entropy == "range": return from_range(payload, grids, steps)
-        return (q * (s / UNIT).astype(np.float32)[:, :, None, None] for s, q in zip(steps, from_huffman(payload, grids)))
+        return (q.astype(np.float32) * (s / UNIT).astype(np.float32)[:, :, None, None] for q, s in zip(from_huffman(payload, grids), steps))
 
     def decode_payload(self, payload: bytes, shape: tuple[int, ...]) -> np.ndarray:
         return from_planes((inverse(c) for c in self._coefficients(payload, shape)), shape, self.threshold is None)
