@@ -107,7 +107,6 @@ def _curves(df, metric):
 
 def _draw_curves(ax, df, metric, published):
     "Curves of `df` and published ones into `ax`; the labels at their ends."
-    from matplotlib.patheffects import withStroke
     from matplotlib.ticker import LogLocator
     labels, seen, curves = [], set(), _curves(df, metric)
     similarity = metric not in ("psnr", *LOWER_IS_BETTER)
@@ -115,8 +114,8 @@ def _draw_curves(ax, df, metric, published):
     def height(values): return 1 - np.asarray(values, float) if similarity else np.asarray(values, float)
 
     def name_end(x, y, text, **options):
-        halo = [withStroke(linewidth=2.5, foreground="white")]
-        labels.append(ax.annotate(text, (x[-1], y[-1]), (6, 0), textcoords="offset points", va="center", annotation_clip=False, path_effects=halo, **options))
+        paper = {"facecolor": "white", "edgecolor": "none", "alpha": .7, "pad": .2}
+        labels.append(ax.annotate(text, (x[-1], y[-1]), (6, 0), textcoords="offset points", va="center", annotation_clip=False, bbox=paper, **options))
 
     for label, (codec, rows) in curves.items():
         line = look(codec) | {"linestyle": "--" if codec in seen else "-"}
