@@ -8,6 +8,8 @@ from gan_compress.cli import run_study
 TINY = {
     "compression_study": (dict(picture="chelsea", bpp=[0.5, 1.0], codecs=["dct", "kmeans", "jpeg", "png"], jobs=1),
                           ["equal_bytes.png", "equal_bytes.csv", "thresholds.csv", "rows.jsonl"]),
+    "hybrid_study": (dict(picture="page", rates=[0.5], pictures=["chelsea"], qualities=[10, 30, 60, 90], codecs=["dct", "jpeg", "mediancut"], jobs=1),
+                     ["table_4_1_at_0.5_bpp.csv", "detail_at_0.5_bpp.png", "curves_psnr_fsim.svg", "bd_rates.csv", "costs.csv", "rows.jsonl"]),
 }
 
 
