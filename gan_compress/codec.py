@@ -106,6 +106,8 @@ CODECS = {
     "webp": Entry(6, "gan_compress.codecs.pillow", "WebP", "WebP by Pillow, slowest and best method"),
     "avif": Entry(7, "gan_compress.codecs.pillow", "AVIF", "AVIF by Pillow (AV1 intra frames)"),
     "png": Entry(8, "gan_compress.codecs.pillow", "PNG", "PNG by Pillow, optimised, lossless"),
+    "svd": Entry(10, "gan_compress.codecs.svd", "SVD", "singular value decomposition of the picture's patches, tile by tile"),
+    "fractal": Entry(11, "gan_compress.codecs.fractal", "Fractal", "partitioned iterated function system on a quadtree, decodes at any magnification"),
     "wavelet": Entry(12, "gan_compress.codecs.wavelet", "Wavelet", "CDF 9/7 wavelet, bit planes coarse to fine, any prefix decodes"),
     "lossless-rle": Entry(14, "gan_compress.codecs.lossless", "LosslessRLE", "lossless: prediction, run-length"),
     "lossless-lzw": Entry(15, "gan_compress.codecs.lossless", "LosslessLZW", "lossless: prediction, LZW"),
