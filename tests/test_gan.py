@@ -144,13 +144,10 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", STEPS)
-def test_every_part_of_the_step_runs_and_both_players_move(backend, name):
-    if backend == "jax" and "relativistic" not in name and "WGAN" not in name:
-        pytest.skip("compiled by JAX in other tests; compiling takes most of a minute of CPU")
+@pytest.mark.parametrize("name", STEPS)       # on JAX the runs below take the same paths; compiling each of these takes half a minute of CPU
+def test_every_part_of_the_step_runs_and_both_players_move(name):
     kind, changes = STEPS[name]
-    result = child(backend, "step", kind, json.dumps(changes))
+    result = child("tensorflow", "step", kind, json.dumps(changes))
     assert all(np.isfinite(v) for v in result["logs"].values()) and min(result["moved"]) > 1e-5
 
 
@@ -169,20 +166,18 @@ def test_a_lost_run_goes_on_to_the_last_bit(backend, tmp_path_factory):
     assert again == one_go
 
 
+EPOCHS = {"dcgan": 12, "cgan": 64, "sgan": 20}
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", ["dcgan", "cgan", "sgan"])
+@pytest.mark.parametrize("kind", EPOCHS)
 def test_it_learns(backend, kind):
-    if backend == "jax" and kind == "dcgan":
-        pytest.skip("a cgan without classes: the same step, compiled once more")
     result = child(backend, "learn", kind, EPOCHS[kind])
     assert result["floor"] < result["made"] < result["ceiling"] / 2, result
     if kind == "cgan":
-        assert result["told"] > .5, result
+        assert result["told"] > .41, result            # chance .25, four standard errors of 128 pictures above it
     if kind == "sgan":
-        assert result["accuracy"] > .4, result
-
-
-EPOCHS = {"dcgan": 12, "cgan": 40, "sgan": 20}
+        assert result["accuracy"] > .41, result        # likewise
 
 
 if __name__ == "__main__":

@@ -588,7 +588,7 @@ def classifier_features(
     classifier: keras.Model,  # from `train_classifier`
 ): # function: uint8 (N,H,W,C) -> float32 (N,D), the features below the logits, averaged over the picture
     "A feature space for `gan.evaluation`, for example `{'cars196-cnn': classifier_features(model)}`."
-    body = keras.Model(classifier.inputs, keras.layers.GlobalAveragePooling2D()(classifier.get_layer("features").output))
+    body = keras.Model(classifier.input, keras.layers.GlobalAveragePooling2D()(classifier.get_layer("features").output))
     def features(images):
         x = images.astype("float32") / 127.5 - 1
         return np.concatenate([ops.convert_to_numpy(body(x[i:i + 64], training=False)) for i in range(0, len(x), 64)]).astype("float32")
