@@ -6,8 +6,10 @@ import pytest
 from gan_compress.cli import run_study
 
 TINY = {
-    "compression_study": (dict(picture="chelsea", bpp=[0.5, 1.0], codecs=["dct", "kmeans", "jpeg", "png"], jobs=1),
-                          ["equal_bytes.png", "equal_bytes.csv", "thresholds.csv", "rows.jsonl"]),
+    "gan_study": (dict(train_pictures=96, test_pictures=64, epochs=1, base=4, n_judged=64, kid_pictures=32),
+                  ["summary.md", "data.csv", "pictures.csv", "data.png", "00.png"]),
+    "compression_study": (dict(picture="chelsea", crop=[], quality=[10, 40, 70, 90], codecs=["dct", "kmeans", "jpeg", "png"], jobs=1),
+                          ["equal_bytes.png", "equal_bytes.csv", "thresholds.csv", "curves.svg", "which_one_when.csv", "rows.jsonl"]),
     "hybrid_study": (dict(picture="page", rates=[0.5], pictures=["chelsea"], qualities=[10, 30, 60, 90], codecs=["dct", "jpeg", "mediancut"], jobs=1),
                      ["table_4_1_at_0.5_bpp.csv", "detail_at_0.5_bpp.png", "curves_psnr_fsim.svg", "bd_rates.csv", "costs.csv", "rows.jsonl"]),
 }
