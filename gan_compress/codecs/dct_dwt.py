@@ -14,6 +14,7 @@ import numpy as np
 
 from . import dct
 from .wavelet import Wavelet, analyse, band_gains, synthesise
+from ..images import pad_to
 
 # %% ../../nbs/36_dct_dwt.ipynb #15a23f82
 def to_pyramid(
@@ -61,29 +62,28 @@ class DCTDWT(Wavelet):
         quality, levels = struct.unpack("<HB", data)
         return cls(quality / 256, levels)
 
-    def deep(self, shape):
-        "How often the plane of the block means is split."
-        rows, cols = (-(-n // (8 << self.levels)) for n in shape[:2])
-        return min(max(min(rows, cols).bit_length() - 3, 0), 2)
-
     def layout(self, shape):
         "As in `Wavelet`: from the split means over the three octaves of the DCT to the details of the wavelet."
-        deep = self.deep(shape)
-        multiple = 8 << self.levels << deep
-        h, w = (-(-n // multiple) for n in shape[:2])
-        approximation, *details = band_gains(self.levels)
-        gains = [approximation * g for g in band_gains(deep)] + [approximation.repeat(3)] * 3 + details
-        return multiple, [(h, w)] + [(h << k, w << k) for k in range(len(gains) - 1)], gains
+        rows, cols = (-(-n // (8 << self.levels)) for n in shape[:2])
+        deep = min(max(min(rows, cols).bit_length() - 3, 0), 2)
+        means = [(-(-rows >> k), -(-cols >> k)) for k in range(deep, 0, -1)]
+        octaves = [(rows << k, cols << k) for k in range(3)]
+        details = [tuple(-(-n >> k) for n in shape[:2]) for k in range(self.levels, 0, -1)]
+        approximation, *gains = band_gains(self.levels)
+        return (means or octaves)[:1] + means + octaves + details, [approximation * g for g in band_gains(deep)] + [approximation.repeat(3)] * 3 + gains
 
-    def forward(self, planes, shape):
+    def forward(self, planes):
         "Planes to bands."
         approximation, *details = analyse(planes, self.levels)
-        means, *octaves = (np.stack(bands) for bands in zip(*(to_pyramid(dct.forward(p[0])) for p in approximation)))
-        return [*analyse(means[:, 0], self.deep(shape)), *octaves, *details]
+        means, *octaves = (np.stack(bands) for bands in zip(*(to_pyramid(dct.forward(pad_to(p[0], 8))) for p in approximation)))
+        deep = len(self.layout(planes.shape[1:])[0]) - 4 - self.levels
+        return [*analyse(means[:, 0], deep), *octaves, *details]
 
-    def backward(self, bands, shape):
+    def backward(self, bands):
         "Bands to planes."
-        deep = self.deep(shape)
-        pyramid = [synthesise(bands[:deep + 1])[:, None], *bands[deep + 1:deep + 4]]
+        octaves = len(bands) - 3 - self.levels
+        rows, cols = bands[octaves].shape[2:]
+        means = synthesise(bands[:octaves])[:, :rows, :cols]
+        pyramid = [means[:, None], *bands[octaves:octaves + 3]]
         approximation = np.stack([dct.inverse(from_pyramid(channel)) for channel in zip(*pyramid)])
-        return synthesise([approximation[:, None], *bands[deep + 4:]])
+        return synthesise([approximation[:, None], *bands[octaves + 3:]])

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['CHANNEL_GAINS', 'BLOCK', 'PHASES', 'split', 'merge', 'analyse', 'synthesise', 'n_levels', 'to_planes', 'from_planes',
-           'band_gains', 'band_steps', 'Level', 'Coder', 'Writer', 'Reader', 'code_planes', 'make_levels',
-           'encode_bands', 'decode_bands', 'Wavelet']
+           'band_gains', 'band_steps', 'Level', 'make_levels', 'activity', 'quantise', 'coefficients', 'code_blocks',
+           'code_phase', 'Coder', 'Writer', 'Reader', 'code_planes', 'quantise_bands', 'encode_bands', 'decode_bands',
+           'Wavelet']
 
 # %% ../../nbs/35_wavelet.ipynb #adde8875
 import base64
@@ -45,12 +46,13 @@ def merge(
 
 # %% ../../nbs/35_wavelet.ipynb #13aa6a07
 def analyse(
-    x: np.ndarray, # float32 (C, H, W), both sides multiples of 2**levels
+    x: np.ndarray, # float32 (C, H, W)
     levels: int, # how often the low band is split again
 ) -> list[np.ndarray]: # float32: the approximation (C, 1, h, w), then details (C, 3, h, w), coarse to fine
-    "The wavelet transform. The three details of a level are edges that stand, edges that lie, and corners."
+    "The wavelet transform. The three details of a level are edges that stand, edges that lie, and corners. Odd sides are made even by repeating the last sample."
     details = []
     for _ in range(levels):
+        x = np.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2)), mode="edge")
         low, high = split(x, 2)
         x, lying = split(low, 1)
         details.append(np.stack([*split(high, 1), lying], 1)[:, [0, 2, 1]])
@@ -58,11 +60,12 @@ def analyse(
 
 def synthesise(
     bands: list[np.ndarray], # from `analyse`
-) -> np.ndarray: # float32 (C, H, W)
+) -> np.ndarray: # float32 (C, H, W), a row or column more where a side was odd
     "The inverse of `analyse`."
     x = bands[0][:, 0]
     for detail in bands[1:]:
-        x = merge(merge(x, detail[:, 1], 1), merge(detail[:, 0], detail[:, 2], 1), 2)
+        x = x[:, :detail.shape[2], :detail.shape[3]]
+        x = np.stack([merge(merge(low, lying, 0), merge(standing, both, 0), 1) for low, (standing, lying, both) in zip(x, detail)])
     return x
 
 # %% ../../nbs/35_wavelet.ipynb #64e41e9c
@@ -74,22 +77,24 @@ def n_levels(
 
 def to_planes(
     image: np.ndarray, # uint8 (H, W) or (H, W, 3)
-    multiple: int, # both sides shall be multiples of this
-) -> np.ndarray: # float32 (1, h, w) or (3, h, w): Y, Cb, Cr centred on 0
-    "The planes that are transformed, padded with copies of their edge."
-    planes = image[None].astype(np.float32) if image.ndim == 2 else np.moveaxis(rgb_to_ycbcr(image), 2, 0)
-    planes = np.pad(planes, ((0, 0), (0, -image.shape[0] % multiple), (0, -image.shape[1] % multiple)), mode="edge")
+) -> np.ndarray: # float32 (1, H, W) or (3, H, W): Y, Cb, Cr centred on 0
+    "The planes that are transformed."
+    planes = image[None].astype(np.float32) if image.ndim == 2 else np.ascontiguousarray(np.moveaxis(rgb_to_ycbcr(image), 2, 0))
     planes[0] -= 128
     return planes
 
 def from_planes(
-    planes: np.ndarray, # float32 as from `to_planes`; changed in place
+    planes: np.ndarray, # float32 as from `to_planes`, or a little larger; changed in place
     shape: tuple[int, ...], # of the picture
 ) -> np.ndarray: # uint8 picture of that shape
     "The inverse of `to_planes`."
     planes[0] += 128
     planes = planes[:, :shape[0], :shape[1]]
-    return to_uint8(planes[0]) if len(shape) == 2 else ycbcr_to_rgb(np.ascontiguousarray(np.moveaxis(planes, 0, 2)))
+    if len(shape) == 2: return to_uint8(planes[0])
+    image = np.empty(shape, np.uint8)
+    for k in range(0, len(image), 256): # in strips: the copies on the way are four times as large as the picture
+        image[k:k + 256] = ycbcr_to_rgb(np.ascontiguousarray(np.moveaxis(planes[:, k:k + 256], 0, 2)))
+    return image
 
 # %% ../../nbs/35_wavelet.ipynb #ebc802d0
 CHANNEL_GAINS = np.array([1.0, 1.0422, 0.9084]) # what an error of 1 in Y, Cb, Cr does to R, G and B together, relative to Y
@@ -128,7 +133,7 @@ _N_BUCKETS = len(_BOUNDS) + 1
 
 # %% ../../nbs/35_wavelet.ipynb #d48143ed
 class Level:
-    "One level of the pyramid: its magnitudes and signs, as far as they are known, and what coding derives from them."
+    "One level of the pyramid: its magnitudes and signs as far as they are known, and what contexts are made of."
 
     def __init__(self,
         shape: tuple[int, ...], # (channels, bands, h, w)
@@ -143,8 +148,8 @@ class Level:
         self.age = np.zeros((c, o, -(-h // BLOCK), -(-w // BLOCK)), np.uint8) # planes since a block became active, up to 4
         self.plane = [16] * 4 # lowest plane that is known of each phase
         kinds = [3] if o == 1 else [0, 1, 2]
+        self.kinds = np.array(kinds, np.int8)[:, None, None]
         self.weights = np.array([[(_CHROMA if k else _LUMA)[b] for b in kinds] for k in range(c)], np.int16)[..., None, None]
-        self.kinds = np.array(kinds)[:, None, None]
 
     def phase(self, array, phase, dy=0, dx=0):
         "View of the coefficients of one phase, or of their neighbours at (dy, dx) if the array has a border."
@@ -153,97 +158,32 @@ class Level:
         if array.shape[2] == h: return array[:, :, i::2, j::2]
         return array[:, :, 1 + i + dy:1 + dy + h:2, 1 + j + dx:1 + dx + w:2]
 
-    def activity(self, phase):
-        "The weighted sum of what is known around each coefficient of a phase, (channels, bands, rows, columns)."
-        def near(*places): return sum(self.phase(self.seen, phase, dy, dx) for dy, dx in places)
-        w = self.weights
-        total = w[:, :, 0] * near((0, -1), (0, 1)) + w[:, :, 1] * near((-1, 0), (1, 0)) + w[:, :, 2] * near((-1, -1), (-1, 1), (1, -1), (1, 1))
-        if self.parent:
-            seen = self.parent.seen[:, :, 1:-1, 1:-1]
-            total += w[:, :, 3] * (self.phase(seen, phase) if self.parent.shape[2:] == self.shape[2:] else seen)
-        if self.shape[0] == 3: total[1:] += w[1:, :, 4] * near((0, 0))[:1]
-        return total
+def make_levels(
+    shapes: list[tuple[int, ...]], # of the bands, as from `analyse`
+) -> list[Level]:
+    "Empty levels, each knowing the one above it."
+    levels = []
+    for shape in shapes: levels.append(Level(shape, levels[-1] if levels else None))
+    return levels
 
-    def quantise(self,
-        x: np.ndarray, # float32, coefficients in steps
-    ):
-        "Choose the magnitudes: cut off the fraction, and set the bar for being significant by the neighbourhood."
-        size = np.abs(x)
-        self.magnitude[:] = size
-        self.negative = x < 0
-        self.seen[:, :, 1:-1, 1:-1] = _FINE[np.minimum(self.magnitude, 6)]
-        for k in range(4):
-            m = self.phase(self.magnitude, k)
-            chosen = self.phase(size, k) >= _BAR[self.activity(k)]
-            m[:] = np.where(m > 1, m, chosen)
-            self.phase(self.seen, k)[:] = _FINE[np.minimum(m, 6)]
+# %% ../../nbs/35_wavelet.ipynb #7e59e8ac
+def activity(
+    level: Level,
+    phase: int, # 0..3
+) -> np.ndarray: # int16 (channels, bands, rows, columns), 0..1023
+    "The weighted sum of what is known around each coefficient of a phase."
+    def near(*places): return sum(level.phase(level.seen, phase, dy, dx) for dy, dx in places)
+    w = level.weights
+    total = w[:, :, 0] * near((0, -1), (0, 1)) + w[:, :, 1] * near((-1, 0), (1, 0)) + w[:, :, 2] * near((-1, -1), (-1, 1), (1, -1), (1, 1))
+    if level.parent:
+        above = level.parent.seen[:, :, 1:-1, 1:-1]
+        if above.shape[2:] == level.shape[2:]: above = level.phase(above, phase)
+        total += w[:, :, 3] * above[:, :, :total.shape[2], :total.shape[3]]
+    if level.shape[0] == 3: total[1:] += w[1:, :, 4] * near((0, 0))[:1]
+    return total
 
-    def values(self):
-        "The coefficients in steps, each put into the interval that is known of it: float32."
-        out = np.zeros(self.shape, np.float32)
-        for k, plane in enumerate(self.plane):
-            m, negative = self.phase(self.magnitude, k), self.phase(self.negative, k)
-            size = m + _MIDDLE[np.minimum(m >> plane, 2)] * np.float32(1 << plane)
-            self.phase(out, k)[:] = np.where(negative, -size, size)
-        return out
-
-    def begin(self):
-        "Forget what is known, as a decoder does not know it."
-        self.seen[:] = 0
-        c, o, h, w = self.shape
-        padded = np.pad(self.magnitude, ((0, 0), (0, 0), (0, -h % BLOCK), (0, -w % BLOCK)))
-        self.top = padded.reshape(c, o, self.age.shape[2], BLOCK, self.age.shape[3], BLOCK).max((3, 5))
-
-    def code_blocks(self, plane, coder):
-        "Say which blocks become active in this plane, and prepare the level for it."
-        c, o, h, w = self.shape
-        age = self.age
-        near = np.pad(age, ((0, 0), (0, 0), (1, 1), (1, 1)))
-        score = 2 * (near[:, :, 1:-1, :-2] + near[:, :, 1:-1, 2:] + near[:, :, :-2, 1:-1] + near[:, :, 2:, 1:-1])
-        score += 2 * (age.sum(1, keepdims=True, dtype=np.uint8) - age)
-        if self.parent:
-            up = self.parent.age
-            if self.parent.shape[2:] != (h, w): up = up.repeat(2, 2).repeat(2, 3)[:, :, :age.shape[2], :age.shape[3]]
-            score += 3 * up
-        context = (_BLOCK_BUCKET[score] * 3 + self.kinds % 3) * 2 + (np.arange(c) > 0)[:, None, None, None]
-        quiet = age == 0
-        fresh = np.zeros(age.shape, bool)
-        fresh[quiet] = coder.code("block", context[quiet], self.top[quiet] >> plane if coder.writes else None)
-        self.age = np.minimum(age + (age > 0) + fresh, 4).astype(np.uint8)
-        self.active, self.fresh = (a.repeat(BLOCK, 2).repeat(BLOCK, 3)[:, :, :h, :w] for a in (self.age > 0, fresh))
-        self.seen[:, :, 1:-1, 1:-1] = _COARSE[np.minimum(self.magnitude >> plane + 1, 4)]
-
-    def code_phase(self, plane, phase, coder):
-        "Code one bit of each coefficient of a phase that lies in an active block, and the sign of those that become significant."
-        self.plane[phase] = plane
-        if not self.age.any(): return
-        m, negative, sign = (self.phase(a, phase) for a in (self.magnitude, self.negative, self.sign))
-        known = m >> plane + 1
-        bucket = _BUCKET[self.activity(phase)]
-
-        old = known > 0
-        context = np.minimum(known[old], 3) * 4 + np.minimum(bucket[old] // 5, 3) - 4
-        bits = coder.code("refine", context, m[old] >> plane & 1 if coder.writes else None)
-        if not coder.writes: m[old] |= (bits << plane).astype(np.uint16)
-
-        new = self.phase(self.active, phase) & ~old
-        context = (bucket * np.uint16(2) + self.phase(self.fresh, phase)) * 4 + phase
-        if not self.parent: context = bucket + np.uint16(8 * _N_BUCKETS)
-        bits = coder.code("significant", context[new], m[new] >> plane if coder.writes else None)
-        new[new] = bits
-
-        across, down = (np.clip(self.phase(self.sign, phase, -dy, -dx) + self.phase(self.sign, phase, dy, dx), -1, 1) for dy, dx in ((0, 1), (1, 0)))
-        context = self.kinds * 9 + across * 3 + down + 4
-        signs = coder.code("sign", context[new], negative[new] if coder.writes else None)
-        if not coder.writes:
-            m[new] |= np.uint16(1 << plane)
-            negative[new] = signs
-        sign[new] = 1 - 2 * signs.astype(np.int8)
-        self.phase(self.seen, phase)[:] = _FINE[np.minimum(m >> plane, 6)]
-
-# %% ../../nbs/35_wavelet.ipynb #ac861a9b
+# %% ../../nbs/35_wavelet.ipynb #9962f06d
 _LAMBDA = 0.18 # what a bit may cost, in squared steps
-_MIDDLE = np.array([0, 0.35, 0.48], np.float32) # where a magnitude of 0, 1, 2 or more is put inside its interval
 
 def _bars():
     "The least size, in steps, with which a coefficient pays for becoming significant, for each activity around it."
@@ -253,16 +193,102 @@ def _bars():
 
 _BAR = _bars()
 
+def quantise(
+    level: Level, # its parent is quantised already
+    x: np.ndarray, # float32, its coefficients in steps, below 2**16
+):
+    "Choose the magnitudes: cut off the fraction, and set the bar for being significant by the neighbourhood."
+    size = np.abs(x)
+    level.magnitude[:] = size
+    level.negative = x < 0
+    level.seen[:, :, 1:-1, 1:-1] = _FINE[np.minimum(level.magnitude, 6)]
+    for k in range(4):
+        m = level.phase(level.magnitude, k)
+        pays = level.phase(size, k) >= _BAR[activity(level, k)]
+        m[:] = np.where(m > 1, m, pays)
+        level.phase(level.seen, k)[:] = _FINE[np.minimum(m, 6)]
+
+_MIDDLE = np.array([0, 0.35, 0.48], np.float32) # where a magnitude of 0, 1, 2 or more is put inside its interval
+
+def coefficients(
+    level: Level,
+) -> np.ndarray: # float32, in steps
+    "Each coefficient put into the interval that is known of it."
+    out = np.zeros(level.shape, np.float32)
+    for k, plane in enumerate(level.plane):
+        m = level.phase(level.magnitude, k)
+        size = m + _MIDDLE[np.minimum(m >> plane, 2)] * np.float32(1 << plane)
+        level.phase(out, k)[:] = np.where(level.phase(level.negative, k), -size, size)
+    return out
+
+# %% ../../nbs/35_wavelet.ipynb #0f232bfe
+def code_blocks(
+    level: Level,
+    plane: int, # the present bit plane
+    coder: "Writer | Reader",
+):
+    "Say which blocks become active in this plane, and prepare the level for it."
+    c, _, h, w = level.shape
+    age = level.age
+    near = np.pad(age, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    score = 2 * (near[:, :, 1:-1, :-2] + near[:, :, 1:-1, 2:] + near[:, :, :-2, 1:-1] + near[:, :, 2:, 1:-1])
+    score += 2 * (age.sum(1, keepdims=True, dtype=np.uint8) - age)
+    if level.parent:
+        above = level.parent.age
+        if level.parent.shape[2:] != (h, w): above = above.repeat(2, 2).repeat(2, 3)[:, :, :age.shape[2], :age.shape[3]]
+        score += 3 * above
+    context = (_BLOCK_BUCKET[score] * 3 + level.kinds % 3) * 2 + (np.arange(c) > 0)[:, None, None, None]
+    quiet = age == 0
+    fresh = np.zeros(age.shape, bool)
+    fresh[quiet] = coder.code("block", context[quiet], level.top[quiet] >> plane if coder.writes else None)
+    level.age = np.minimum(age + (age > 0) + fresh, 4).astype(np.uint8)
+    level.active, level.fresh = (a.repeat(BLOCK, 2).repeat(BLOCK, 3)[:, :, :h, :w] for a in (level.age > 0, fresh))
+    level.seen[:, :, 1:-1, 1:-1] = _COARSE[np.minimum(level.magnitude >> plane + 1, 4)]
+
+# %% ../../nbs/35_wavelet.ipynb #96882a8b
+def code_phase(
+    level: Level,
+    plane: int, # the present bit plane
+    phase: int, # 0..3
+    coder: "Writer | Reader",
+):
+    "Code one bit of each coefficient of a phase that lies in an active block, and the sign of those that become significant."
+    level.plane[phase] = plane
+    if not level.age.any(): return
+    m, negative, sign = (level.phase(a, phase) for a in (level.magnitude, level.negative, level.sign))
+    known = m >> plane + 1
+    bucket = _BUCKET[activity(level, phase)]
+
+    old = known > 0
+    context = np.minimum(known[old], 3) * 4 + np.minimum(bucket[old] // 5, 3) - 4
+    bits = coder.code("refine", context, m[old] >> plane & 1 if coder.writes else None)
+    if not coder.writes: m[old] |= (bits << plane).astype(np.uint16)
+
+    new = level.phase(level.active, phase) & ~old
+    if level.parent: context = (bucket * np.uint16(2) + level.phase(level.fresh, phase)) * 4 + phase
+    else: context = bucket + np.uint16(8 * _N_BUCKETS)
+    bits = coder.code("significant", context[new], m[new] >> plane if coder.writes else None)
+    new[new] = bits
+
+    def side(dy, dx): return np.clip(level.phase(level.sign, phase, -dy, -dx) + level.phase(level.sign, phase, dy, dx), -1, 1)
+    context = level.kinds * 9 + side(0, 1) * 3 + side(1, 0) + 4
+    signs = coder.code("sign", context[new], negative[new] if coder.writes else None)
+    if not coder.writes:
+        m[new] |= np.uint16(1 << plane)
+        negative[new] = signs
+    sign[new] = 1 - 2 * signs.astype(np.int8)
+    level.phase(level.seen, phase)[:] = _FINE[np.minimum(m >> plane, 6)]
+
 # %% ../../nbs/35_wavelet.ipynb #e99b005c
 _KINDS = {"block": 96, "refine": 12, "significant": 9 * _N_BUCKETS, "sign": 36} # contexts of each kind of decision
-_PRIOR = (
-    "{{jC2{{jC2{{jC2ARr(hARr(hARr(hL<2blNdi9vMglYfKL$qwHw82TM*}JWJ_bPpMgu(uHv%jbEfp#jEE6dgGY&KjDit#iDi<;kISM@oCmAXiC>R|hC>SCg8zdYh87CShCm1FgARr|i"
-    "A0Q(gF%U8g7$+Gh7$_Dh9wHng6)O`h6f6)h6)F-g5-$%i5-$%g5HAch7by)g6)Fxf4KfEi5Hbxm4l)Kk2{i^k5-$ff4KfNg2{i~eH3l{aFb*aeF%L2hFA^phGY&NiDitFfL<B+tG67iu"
-    "KmscPMgdp>ARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARsmaARsLPARtEqARtfyH3K&XEde_NI|4xkHUT*THwiZeLIpPi"
-    "I0icfHv>NdHw!cjI|(=kI0rZhI0iihGYvEgJP0=iHwrcgIt4ZaF%UBkHw!rmGYm8fISDriEfX*jGY>QkFA*;fG!8TiDi$miEE6peDHbagCmAagCK@IgCK)LhA{`_g7AhPgA|E0iA|E3j"
-    "A0Qqf4>A!i9wQzi9U~ng87LVi5HSch8zmbg8YLSh8zdef5HJZg8Ydbj873Jg3pXGjARrGjH3}dgARr(hARr(hARsXjFA_2hE)p;iBODzf8YUVh8YdhjARsLgH4G9iARsOh4K))iARiqg"
-    "5HbrlEfOFg6D%|eFApOeC>bRhAs{6iARrqhAR!tj87Bir20j%k2s;-lG7BdeHwQlg")
-_CHUNK = 1 << 14 # bits after which a chunk is full, by a rough count
+_PRIOR = ( # base 85: how often no and yes were answered in each context, see the end of the notebook
+    "{{jC2{{jC2{{jC2ARr(hARr(hARr(hJOexfM*=wpIRZKeIR-ZZJO(=gLIX7cJ_I!fK?61lI0G~eDitggD-<ggGYv8hD;6;gC>JsgISM`pCK@9gCmAUgDi<Uj8YUei7$+GfC>SUhARi?g"
+    "A0i?jG7U2g7$_Jg7%3MiA0Zwi6)P1i6e|=h6fF}i5-$-h5-$%i4=@Ze7Ag-f7Ap@j4>1Wf4>1lg4l@cg2sQ;b5ikig4l)Qf2sQ;iItM!mF%KphGz~KiE)pghFcB{kDHbCfJ_I@fQvyf<"
+    "LINxSJpoDqARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARsvdARsdVARtBpARtTuI|DojF#$vbNdh<oJOMWXHwiumIt4!j"
+    "J_a=eLIgYmH48NiI0-ojHwHNfHU>5YGYvBfHV8WhGzdHhHU&QgFc32jGz&KhH48TiHV8ZjEfX*jG7mBhG7mEjH4QWiDHbagE)*{kDi$piEEFyhCmJUiC>bdiB^)IhAs!_hAs!+fA{`_h"
+    "A0i<j8YUei9wHwi9wHwh8zmei93>Yj8zdYg8zdVfA0Zhg7bqDh8YLPh8YUVh7$^`h3pXYkHwqviARr(hARr(hARsRgEfO;gE)p;jCL13j8Ydbh8zdbfCK)dgFb)?fARsCi4=)lg8Yd$i"
+    "6f6xhE)gIg5-v3jEEF9hDi<dhA|53gARrngA0iki7bycr2RRch2s#%kGz%shH3&Ka")
+_CHUNK = 1 << 14, 1 << 12 # bits of a chunk, and of the first one, by a rough count
 
 class Coder:
     "Binary decisions in passes, with counts for each kind and context; the stream is cut into chunks."
@@ -271,7 +297,11 @@ class Coder:
         prior = np.frombuffer(base64.b85decode(_PRIOR), np.uint8).reshape(-1, 2)
         ends = np.cumsum(list(_KINDS.values()))
         self.counts = {kind: Counts(n, 2, prior[end - n:end]) for (kind, n), end in zip(_KINDS.items(), ends)}
-        self.stream, self.spent = None, 0
+        self.stream, self.spent, self.full = None, 0, 0
+
+    def begin(self, stream):
+        "Begin a chunk. The first ones are short, so that little of a file makes a picture."
+        self.stream, self.full = stream, self.spent + min(_CHUNK[0], _CHUNK[1] + self.spent)
 
     def learn(self, kind, context, bits):
         "Count what was coded, and about how many bits it took."
@@ -288,9 +318,10 @@ class Writer(Coder):
 
     def enter(self, unit):
         "Begin a new chunk if the last one is full; it begins with the number of its first unit."
-        if self.stream is None or self.spent >= _CHUNK:
+        if self.spent >= self.full:
             if self.stream: self.close()
-            self.stream, self.spent, self.head = RangeEncoder(), 0, write_varint(unit)
+            self.begin(RangeEncoder())
+            self.head = write_varint(unit)
         return True
 
     def code(self, kind, context, bits):
@@ -313,12 +344,12 @@ class Reader(Coder):
 
     def enter(self, unit):
         "Go to the next chunk if the last one is used up."
-        if self.stream is None or self.spent >= _CHUNK:
+        if self.spent >= self.full:
             if self.stream: self.stream.finish()
             if not self.chunks: return False
             first, at = read_varint(self.chunks[0], 0)
             if first != unit: return False
-            self.stream, self.spent = RangeDecoder(self.chunks.pop(0)[at:]), 0
+            self.begin(RangeDecoder(self.chunks.pop(0)[at:]))
         return True
 
     def code(self, kind, context, _):
@@ -344,29 +375,30 @@ def code_planes(
         for level in levels:
             for phase in range(4):
                 if not coder.enter(unit): return False
-                if phase == 0: level.code_blocks(plane, coder)
-                level.code_phase(plane, phase, coder)
+                if phase == 0: code_blocks(level, plane, coder)
+                code_phase(level, plane, phase, coder)
                 unit += 1
     coder.close()
     return True
 
-def make_levels(
-    shapes: list[tuple[int, ...]], # of the bands, as from `analyse`
-) -> list[Level]:
-    "Empty levels, each knowing the one above it."
-    levels = []
-    for shape in shapes: levels.append(Level(shape, levels[-1] if levels else None))
-    return levels
+def quantise_bands(
+    bands: list[np.ndarray], # float32 in quantiser steps, as from `analyse`, below 2**16
+) -> tuple[list[Level], int]: # levels ready for coding, number of bit planes
+    "Quantise a pyramid, coarse to fine, then forget what a decoder does not know."
+    levels = make_levels([b.shape for b in bands])
+    for level, x in zip(levels, bands): quantise(level, x)
+    for level in levels:
+        level.seen[:] = 0
+        c, o, h, w = level.shape
+        padded = np.pad(level.magnitude, ((0, 0), (0, 0), (0, -h % BLOCK), (0, -w % BLOCK)))
+        level.top = padded.reshape(c, o, level.age.shape[2], BLOCK, level.age.shape[3], BLOCK).max((3, 5))
+    return levels, max(1, *(int(level.top.max()).bit_length() for level in levels))
 
-# %% ../../nbs/35_wavelet.ipynb #d3164c5d
 def encode_bands(
     bands: list[np.ndarray], # float32 in quantiser steps, as from `analyse`, below 2**16
 ) -> list[Chunk]: # 'W' chunks; each but the first needs those before it
     "Quantise and code a pyramid."
-    levels = make_levels([b.shape for b in bands])
-    for level, x in zip(levels, bands): level.quantise(x)
-    n_planes = max(1, *(int(level.magnitude.max()).bit_length() for level in levels))
-    for level in levels: level.begin()
+    levels, n_planes = quantise_bands(bands)
     writer = Writer()
     code_planes(levels, n_planes, writer)
     return [Chunk(ord("W"), bytes([n_planes]) * (k == 0) + payload) for k, payload in enumerate(writer.chunks)]
@@ -377,7 +409,7 @@ def decode_bands(
     strict: bool = True, # raise if chunks are missing
 ) -> list[np.ndarray]: # float32 in quantiser steps
     "Decode a pyramid, as far as its chunks go; `BitstreamError` on damage."
-    if not chunks or any(c.tag != ord("W") for c in chunks): raise BitstreamError("wavelet: the first chunk 'W' is missing")
+    if not chunks or any(c.tag != ord("W") or not c.payload for c in chunks): raise BitstreamError("wavelet: the first chunk 'W' is missing")
     n_planes, payloads = chunks[0].payload[0], [chunks[0].payload[1:], *(c.payload for c in chunks[1:])]
     if not 1 <= n_planes <= 16: raise BitstreamError(f"wavelet: {n_planes} bit planes")
     levels = make_levels(shapes)
@@ -388,7 +420,7 @@ def decode_bands(
         if strict: raise
         whole = False
     if strict and not whole: raise BitstreamError("wavelet: chunks are missing")
-    return [level.values() for level in levels]
+    return [coefficients(levels.pop()) for _ in shapes][::-1]    # the finest first, so that its memory is free at once
 
 # %% ../../nbs/35_wavelet.ipynb #a91e7e8c
 _QUALITY = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100)
@@ -412,17 +444,17 @@ class Wavelet(Codec):
 
     def layout(self,
         shape: tuple[int, ...], # of the picture
-    ) -> tuple[int, list[tuple[int, int]], list[np.ndarray]]: # sides are padded to a multiple of this; sides and gains of the bands
+    ) -> tuple[list[tuple[int, int]], list[np.ndarray]]: # sides and gains of the bands
         "How the pyramid of a picture is laid out."
         levels = n_levels(shape)
-        h, w = (-(-n >> levels) for n in shape[:2])
-        return 1 << levels, [(h, w)] + [(h << k, w << k) for k in range(levels)], band_gains(levels)
+        sides = [tuple(-(-n >> k) for n in shape[:2]) for k in range(levels, 0, -1)]
+        return sides[:1] + sides, band_gains(levels)
 
-    def forward(self, planes, shape):
-        "Planes of a picture of this shape to bands."
-        return analyse(planes, n_levels(shape))
+    def forward(self, planes):
+        "Planes of a picture to bands."
+        return analyse(planes, n_levels(planes.shape[1:]))
 
-    def backward(self, bands, shape):
+    def backward(self, bands):
         "Bands to planes."
         return synthesise(bands)
 
@@ -433,15 +465,15 @@ class Wavelet(Codec):
 
     def encode_chunks(self, image):
         "Transform, scale, quantise, code."
-        multiple, _, gains = self.layout(image.shape)
-        bands = self.forward(to_planes(image, multiple), image.shape)
+        _, gains = self.layout(image.shape)
+        bands = self.forward(to_planes(image))
         for x, step in zip(bands, self.steps(gains, len(bands[0]))): x /= step
         return encode_bands(bands)
 
     def decode_chunks(self, chunks, shape, strict=True):
         "The inverse; with `strict=False` from as many leading chunks as there are."
-        _, sides, gains = self.layout(shape)
+        sides, gains = self.layout(shape)
         channels = 1 if len(shape) == 2 else 3
         bands = decode_bands(chunks, [(channels, g.size, h, w) for (h, w), g in zip(sides, gains)], strict)
         for x, step in zip(bands, self.steps(gains, channels)): x *= step
-        return from_planes(self.backward(bands, shape), shape)
+        return from_planes(self.backward(bands), shape)

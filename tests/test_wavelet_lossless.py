@@ -1,0 +1,173 @@
+"""What the wavelet, DCT-DWT and lossless codecs promise beyond the contract that all codecs share."""
+import io
+import time
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import gan_compress as gc
+from gan_compress.bitstream import BitstreamError, Chunk, read_file, write_file
+from gan_compress.codec import make_codec
+from gan_compress.codecs import lossless, wavelet
+from gan_compress.images import resize, sample
+
+EMBEDDED = ("wavelet", "dct-dwt")
+LOSSLESS = ("lossless-rle", "lossless-lzw", "lossless-huffman", "lossless-range")
+PHOTO = resize(sample("coffee"), (160, 240))
+
+
+def psnr(a, b):
+    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
+
+
+def salvaged(data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return gc.decode(data, strict=False)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 2**32 - 1))
+def test_the_transform_is_undone_on_any_size(h, w, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
+    levels = wavelet.n_levels(image.shape)
+    back = wavelet.from_planes(wavelet.synthesise(wavelet.analyse(wavelet.to_planes(image), levels)), image.shape)
+    assert np.abs(back.astype(int) - image).max() <= 1
+
+
+@pytest.mark.parametrize("codec", EMBEDDED)
+def test_the_best_quality_is_nearly_lossless_and_quality_is_jpegs(codec):
+    assert psnr(PHOTO, gc.decode(gc.encode(PHOTO, codec, quality=100))) > 44
+    for quality in (10, 50, 75):
+        file = io.BytesIO()
+        Image.fromarray(PHOTO).save(file, "JPEG", quality=quality)
+        jpeg = psnr(PHOTO, np.asarray(Image.open(file)))
+        assert abs(psnr(PHOTO, gc.decode(gc.encode(PHOTO, codec, quality=quality))) - jpeg) < 2
+
+
+@pytest.mark.parametrize("image", [PHOTO, PHOTO[..., 1].copy()], ids=["colour", "grey"])
+@pytest.mark.parametrize("codec", EMBEDDED)
+def test_every_prefix_decodes_and_is_better_than_a_shorter_one(codec, image):
+    data = gc.encode(image, codec, quality=80)
+    header, chunks = read_file(data)
+    assert len(chunks) >= 4
+    errors = []
+    for n in range(1, len(chunks) + 1):
+        file = write_file(header, chunks[:n])
+        if n < len(chunks):
+            with pytest.raises(BitstreamError, match="chunks are missing"):
+                gc.decode(file)
+        errors.append(np.mean((salvaged(file).astype(float) - image) ** 2))
+    assert all(b < 1.02 * a for a, b in zip(errors, errors[1:])) and errors[-1] < 0.1 * errors[0]
+    assert np.array_equal(salvaged(data), gc.decode(data))
+    with pytest.raises(BitstreamError):
+        gc.decode(write_file(header, chunks[1:]), strict=False)
+
+
+def test_a_gap_ends_the_picture_instead_of_spoiling_it():
+    header, chunks = read_file(gc.encode(PHOTO, "wavelet", quality=90))
+    whole = [salvaged(write_file(header, chunks[:n])) for n in (2, 3)]
+    assert np.array_equal(salvaged(write_file(header, chunks[:2] + chunks[3:])), whole[0])
+    assert np.array_equal(salvaged(write_file(header, chunks[:3] + chunks[4:])), whole[1])
+    swapped = [*chunks[:2], chunks[3], chunks[2], *chunks[4:]]
+    with pytest.raises(BitstreamError):
+        gc.decode(write_file(header, swapped))
+    assert np.array_equal(salvaged(write_file(header, swapped)), whole[0])
+
+
+@pytest.mark.parametrize("codec", EMBEDDED)
+def test_bytes_grow_with_quality_on_all_kinds_of_pictures(codec):
+    for image in (sample("page")[:100, :150], resize(sample("logo"), (90, 90))[..., :3].copy(), PHOTO[:100, :100], PHOTO[:9, :200]):
+        sizes = [len(gc.encode(image, codec, quality=q)) for q in (1, *range(10, 101, 10))]
+        assert all(b >= 0.98 * a for a, b in zip(sizes, sizes[1:])), sizes
+
+
+def test_levels_of_the_hybrid():
+    sizes = set()
+    for levels in range(4):
+        data = gc.encode(PHOTO, "dct-dwt", quality=60, levels=levels)
+        sizes.add(len(data))
+        assert psnr(PHOTO, gc.decode(data)) > 30
+        for shape in ((1, 1), (1, 77), (65, 3), (67, 70)):
+            assert gc.decode(gc.encode(PHOTO[:shape[0], :shape[1]], "dct-dwt", levels=levels)).shape[:2] == shape
+    assert len(sizes) == 4
+    for bad in (-1, 4, 1.0, True):
+        with pytest.raises(ValueError, match="levels must be"):
+            gc.encode(PHOTO, "dct-dwt", levels=bad)
+
+
+@pytest.mark.parametrize("codec", LOSSLESS)
+def test_lossless_on_sizes_modes_and_kinds(codec):
+    rng = np.random.default_rng(0)
+    logo = resize(sample("logo"), (90, 90))
+    pictures = [logo, sample("page")[:60], PHOTO[:64, :64], rng.integers(0, 256, (50, 41, 3), dtype=np.uint8), rng.integers(0, 256, (33, 70, 4), dtype=np.uint8),
+                np.zeros((64, 64, 3), np.uint8), np.full((40, 50), 255, np.uint8)]
+    pictures += [PHOTO[:h, :w] for h, w in ((1, 1), (1, 200), (160, 1), (31, 40), (32, 32), (33, 100), (100, 33))]
+    pictures += [np.where(rng.integers(0, 2, (40, 40, 3)), 255, 0).astype(np.uint8)]
+    for image in pictures:
+        decoded = gc.decode(gc.encode(image, codec))
+        assert decoded.dtype == np.uint8 and np.array_equal(decoded, image), image.shape
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(st.integers(1, 80), st.integers(1, 80), st.sampled_from([1, 3]), st.integers(0, 2**32 - 1))
+def test_prediction_and_colours_are_undone_on_anything(h, w, channels, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (h, w, 3), dtype=np.uint8) if channels == 3 else rng.integers(0, 256, (h, w), dtype=np.uint8)
+    for way in range(channels):
+        errors = lossless.residuals(lossless.to_planes(image, way))
+        assert np.array_equal(lossless.from_planes(lossless.restore(errors), way), image)
+    covered = np.zeros((h, w), int)
+    for i, j, step, _ in lossless.lattices():
+        covered[i::step, j::step] += 1
+    assert (covered == 1).all()
+
+
+def test_range_coding_beats_png():
+    for name in ("astronaut", "coffee", "camera", "page", "logo"):
+        file = io.BytesIO()
+        Image.fromarray(sample(name)).save(file, "PNG", optimize=True)
+        assert len(gc.encode(sample(name), "lossless-range")) < 0.95 * len(file.getvalue())
+
+
+@pytest.mark.parametrize("codec", [*EMBEDDED, *LOSSLESS])
+def test_payloads_that_lie_about_their_size_are_refused_quickly(codec):
+    header, chunks = read_file(gc.encode(PHOTO, codec, quality=40))
+    start = time.process_time()
+    for shape in ((161, 240, 3), (160, 240), (900, 900, 3), (2, 2)):
+        bad = write_file(type(header)(header.codec_id, header.codec_version, shape, header.params), chunks)
+        try:
+            assert gc.decode(bad).shape == shape and codec in EMBEDDED
+        except BitstreamError:
+            pass
+    for payload in (b"", b"\0", bytes(400), b"\xff" * 400):
+        with pytest.raises(BitstreamError):
+            gc.decode(write_file(header, [Chunk(chunks[0].tag, payload)]))
+    assert time.process_time() - start < 20
+
+
+def test_jpegxl_says_what_it_needs():
+    from importlib.util import find_spec
+    if find_spec("pillow_jxl"):
+        pytest.skip("the plugin for JPEG XL is installed: tests/test_contract.py covers the codec")
+    assert "jpegxl" not in gc.list_codecs()
+    with pytest.raises(ValueError, match=r'pip install "gan_compress\[jpegxl\]"'):
+        gc.encode(PHOTO, "jpegxl")
+
+
+@pytest.mark.parametrize("codec", [*EMBEDDED, *LOSSLESS])
+def test_speed_of_512x512_colour(codec):
+    image = sample("astronaut")
+    encode, decode = np.inf, np.inf
+    for _ in range(2):
+        start = time.process_time()
+        data = gc.encode(image, codec, quality=75)
+        middle = time.process_time()
+        gc.decode(data)
+        encode, decode = min(encode, middle - start), min(decode, time.process_time() - middle)
+    assert encode < 1 and decode < (0.6 if codec in EMBEDDED else 0.3), (encode, decode)
