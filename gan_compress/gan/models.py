@@ -85,8 +85,8 @@ class Recipe:
 
 AUGMENTS = ("color", "translation", "cutout")
 FAITHFUL = Recipe("faithful")
-MODERN = Recipe("modern", batch=64, kernel=4, norm_d=False, conditioning="projection", r1=.5, ema=.999,
-                augment=AUGMENTS, flip=True, beta_1=0., beta_2=.99)
+MODERN = Recipe("modern", batch=64, kernel=4, norm_d=False, conditioning="projection", r1=.05, ema=.999,
+                augment=("translation",), flip=True, beta_2=.99)
 RECIPES = {r.name: r for r in (FAITHFUL, MODERN)}
 
 # %% ../../nbs/10_gan_models.ipynb #0f073824
