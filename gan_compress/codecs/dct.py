@@ -122,7 +122,8 @@ def zero_small(
 
 # %% ../../nbs/30_dct.ipynb #a5585d16
 _DIAGONAL = np.add.outer(np.arange(8), np.arange(8)) # u + v
-ZIGZAG = np.lexsort((np.where(_DIAGONAL % 2, np.arange(64).reshape(8, 8), -np.arange(64).reshape(8, 8)).ravel(), _DIAGONAL.ravel())) # ITU-T T.81, figure 5: flat index 8 u + v of each place
+_UP = np.where(_DIAGONAL % 2, 1, -1) * np.arange(64).reshape(8, 8) # every other diagonal is read upwards
+ZIGZAG = np.lexsort((_UP.ravel(), _DIAGONAL.ravel())) # ITU-T T.81, figure 5: the flat index 8 u + v of each place
 
 # %% ../../nbs/30_dct.ipynb #53c880e1
 _DC, _EOB, _ZRL = 15, 0x00, 0xF0 # low half of a DC token; the tokens "end of block" and "sixteen zeros"
@@ -350,6 +351,7 @@ def _cheaper(x, k, contexts, tables, price):
     k[at] = best
     return k
 
+# %% ../../nbs/30_dct.ipynb #c9178ce2
 def _put(stream, k, contexts, counts):
     "Code magnitudes (1-D) and count them."
     tokens = _TOKEN[k]
@@ -368,7 +370,16 @@ def _get(stream, contexts, counts):
         k[here] += stream.get_bits(n, int(here.sum()))
     return k
 
-# %% ../../nbs/30_dct.ipynb #776a50e6
+# %% ../../nbs/30_dct.ipynb #a026222d
+def _inner(A): return A[2:, 2:, 1:-1, 1:-1]
+
+def _fill(A, places, k, steps):
+    "Write magnitudes, times their steps, to their places."
+    for u, v, i, j in places:
+        old = A[u, v, i, j]
+        A[u, v, i, j] = k[:old.size].reshape(old.shape) * steps[u - 2, v - 2][:, None, None]
+        k = k[old.size:]
+
 def range_payload(
     coefs: list[np.ndarray], # float32 (8, 8, rows, columns) from `forward`, one array a plane
     tables: list[np.ndarray], # int32 (8, 8) steps of each plane, in 1/16
@@ -391,8 +402,9 @@ def range_payload(
             exact = [x[p] for p in inside]
             k = np.concatenate([np.rint(e).astype(np.int32).ravel() for e in exact])
             if price:
-                each = np.concatenate([np.broadcast_to(lmbda[u, v][:, None, None], e.shape).ravel() for (u, v, *_), e in zip(inside, exact)])
-                k = _cheaper(np.concatenate([e.ravel() for e in exact]), k, contexts, counts.tables(), each)
+                prices = [np.broadcast_to(lmbda[u, v][:, None, None], e.shape) for (u, v, *_), e in zip(inside, exact)]
+                x_all, price_all = (np.concatenate([e.ravel() for e in parts]) for parts in (exact, prices))
+                k = _cheaper(x_all, k, contexts, counts.tables(), price_all)
             _put(stream, k, contexts, counts)
             _fill(A, places, k, steps)
 
@@ -404,15 +416,7 @@ def range_payload(
         if plane == 1: cross, cross_dc = A, errors
     return stream.finish()
 
-def _inner(A): return A[2:, 2:, 1:-1, 1:-1]
-
-def _fill(A, places, k, steps):
-    "Write magnitudes, times their steps, to their places."
-    for u, v, i, j in places:
-        old = A[u, v, i, j]
-        A[u, v, i, j] = k[:old.size].reshape(old.shape) * steps[u - 2, v - 2][:, None, None]
-        k = k[old.size:]
-
+# %% ../../nbs/30_dct.ipynb #5a391b6f
 def from_range(
     payload: bytes, # from `range_payload`
     grids: list[tuple[int, int]], # rows and columns of blocks in each plane
@@ -429,10 +433,13 @@ def from_range(
             error[there] *= 1 - 2 * stream.get_bits(1, int(there.sum()))
             D[place] = np.clip(prediction + error.reshape(prediction.shape), -4096, 4095)
 
+        def code(places, contexts, counts):
+            _fill(A, places, _get(stream, contexts, counts), steps)
+
         errors = _walk_dc(D, code_dc, cross_dc)
         depth = int(stream.get_bits(4, 1)[0])
         if depth > 14: raise BitstreamError(f"range coder: there is no diagonal {depth}")
-        _walk(A, steps, depth, lambda places, contexts, counts: _fill(A, places, _get(stream, contexts, counts), steps), cross)
+        _walk(A, steps, depth, code, cross)
         y = _inner(A).astype(np.float32)
         there = y > 0
         y[there] *= 1 - 2 * stream.get_bits(1, int(there.sum()))
