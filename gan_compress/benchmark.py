@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,10 @@ class _Contender:
     decode: dict # options of the decoder
 
     def rates(self, quality, bpp):
-        "The settings to code at: one, if the codec is lossless or a parameter already sets the rate."
+        "The settings to code at: one, if the codec is lossless or a parameter already sets the rate. `ValueError` for values out of range."
+        for q in quality: make_codec(self.codec, quality=q)
+        for r in bpp:
+            if not 0 < r < float("inf"): raise ValueError(f"bpp must be a positive number, got {r!r}")
         cls = codec_class(self.codec)
         if cls.quality_step is None or any(k in self.params for k in cls.knobs): return [{}]
         return [{"quality": q} for q in quality] + [{"bpp": r} for r in bpp]
@@ -160,11 +164,16 @@ def _versions():
     import PIL
     return {"gan_compress": __version__, "numpy": np.__version__, "pillow": PIL.__version__, "opencv": cv2.__version__, "python": platform.python_version()}
 
+@lru_cache
+def _code(module):
+    "Digest of a codec's module and of the files beside it whose names begin like its own."
+    source = Path(importlib.import_module(module).__file__)
+    return _digest(*(file.read_bytes() for file in sorted(source.parent.glob(f"{source.stem}*"))))
+
 def _key(picture, contender, rate, metrics):
     "Key of a row; `picture` is the digest of its pixels."
     cls = codec_class(contender.codec)
-    source = Path(importlib.import_module(cls.__module__).__file__).read_bytes()
-    made_by = [picture, contender.codec, cls.version, _digest(source), contender.params, contender.decode, rate, sorted(metrics), __version__, _versions()["pillow"]]
+    made_by = [picture, contender.codec, cls.version, _code(cls.__module__), contender.params, contender.decode, rate, sorted(metrics), __version__, _versions()["pillow"]]
     return _digest(json.dumps(made_by, sort_keys=True).encode())
 
 # %% ../nbs/41_benchmark.ipynb #cd2d4458
@@ -243,12 +252,12 @@ def run(
     Columns: `picture`, `height`, `width`, `label`, `codec`, `parameters` (JSON), `quality` and `target_bpp` (what was asked for, NaN if not), `bytes` and `bpp` of the whole file, `fits` (False:
     the rate could not be reached and this is the least file), the metrics, `encode_s_mp` and `decode_s_mp` (CPU seconds per megapixel on one thread; with `bpp` the search for the rate is included),
     `peak_mib` (memory beyond what was in use before; NaN except on Linux). Lossless codecs, and labels whose parameters set the rate, are coded once.
-    Raises `ValueError` for unknown codecs, parameters or metrics, if no rate is given, and for pictures too small for a metric; `RuntimeError` naming picture and codec if a codec fails."""
+    Raises `ValueError` for unknown codecs, parameters or metrics, rates out of range or none at all, and for pictures too small for a metric; `RuntimeError` naming picture and codec if a codec fails."""
     import pandas as pd
     from joblib import delayed
     from tqdm.auto import tqdm
 
-    quality, bpp, metrics = list(quality), list(bpp), list(metrics)
+    quality, bpp, metrics = [float(q) for q in quality], [float(r) for r in bpp], list(metrics)
     sources, contenders = _pictures(pictures), _contenders(codecs)
     if backend not in ("processes", "dask"): raise ValueError(f'backend must be "processes" or "dask", got {backend!r}')
     if (backend == "dask") != (scheduler is not None): raise ValueError('backend="dask" and scheduler="tcp://host:port" go together')

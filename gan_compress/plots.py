@@ -103,6 +103,7 @@ def _curves(df, metric):
     means = summary(df)
     if metric not in means: raise ValueError(f"the table has no metric {metric!r}")
     means = means[(means.fits == means.pictures) & np.isfinite(means[metric])]
+    if means.empty: raise ValueError(f"there is nothing to draw: at no rate all pictures were within it and {metric} finite")
     return {label: (rows.codec.iloc[0], rows.sort_values("bpp")) for label, rows in means.groupby("label", sort=False)}
 
 def _draw_curves(ax, df, metric, published):
