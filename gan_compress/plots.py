@@ -99,11 +99,12 @@ def _push_apart(labels):
 
 # %% ../nbs/42_plots.ipynb #a17b1463
 def _curves(df, metric):
-    "{label: (codec, rows of the summary by growing rate)}, settings that some picture did not reach left out."
+    "{label: (codec, rows of the summary by growing rate)}; rates that some picture did not reach and perfect values are left out."
     means = summary(df)
     if metric not in means: raise ValueError(f"the table has no metric {metric!r}")
-    means = means[(means.fits == means.pictures) & np.isfinite(means[metric])]
-    if means.empty: raise ValueError(f"there is nothing to draw: at no rate all pictures were within it and {metric} finite")
+    perfect = {"psnr": np.inf, "gmsd": 0}.get(metric, 1)
+    means = means[(means.fits == means.pictures) & (means[metric] != perfect)]
+    if means.empty: raise ValueError(f"there is no {metric} to draw: at every rate a picture did not reach it, or all were coded without loss")
     return {label: (rows.codec.iloc[0], rows.sort_values("bpp")) for label, rows in means.groupby("label", sort=False)}
 
 def _draw_curves(ax, df, metric, published):
@@ -154,7 +155,7 @@ def rate_distortion(
 ) -> "matplotlib.figure.Figure":
     """Mean quality over mean rate for every label, with 95 % intervals; better is always upwards.
 
-    Rates that some picture did not reach, and infinite values, are left out. `ValueError` for a metric that the table does not have."""
+    Rates that some picture did not reach, and lossless codecs, are left out. `ValueError` for a metric that the table does not have."""
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     with style():
         fig = _figure(4.4 * len(metrics) + .6, 3.8, layout="constrained")

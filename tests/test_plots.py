@@ -75,6 +75,7 @@ def test_tables_without_curves(tmp_path):
     plots.save_figure(plots.rate_distortion(df), tmp_path / "a.svg")
     plots.save_figure(plots.bd_bars(bd_table(df, "jpeg"), df), tmp_path / "b.svg")
     with pytest.raises(ValueError, match="no metric 'ssim'"): plots.rate_distortion(df, "ssim")
+    with pytest.raises(ValueError, match="no psnr to draw"): plots.rate_distortion(df[df.codec == "png"])
 
 
 def test_published_curves_come_from_a_file(tmp_path):
