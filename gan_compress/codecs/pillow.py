@@ -97,7 +97,7 @@ class AVIF(_PillowCodec):
         super().__post_init__()
         if self.speed not in range(11): raise ValueError(f"speed must be 0..10, got {self.speed!r}")
 
-    def _options(self): return {"quality": round(self.quality), "speed": self.speed}
+    def _options(self): return {"quality": round(self.quality), "speed": self.speed, "max_threads": 1}
 
 # %% ../../nbs/32_pillow.ipynb #3de9c286
 @dataclass(frozen=True)
