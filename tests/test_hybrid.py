@@ -1,0 +1,203 @@
+"""The hybrid codec: the same latents everywhere, tiles without seams, files that survive, bounded memory."""
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gan_compress as gc
+from gan_compress.bitstream import BitstreamError, read_file, write_file
+from gan_compress.codecs import hybrid
+from gan_compress.images import resize, sample
+
+GOLDEN = Path(__file__).parent / "golden"
+EXPECTED = json.loads((GOLDEN / "hybrid.json").read_text())
+PHOTO = resize(sample("coffee"), (512, 768))
+
+
+def psnr(x, y):
+    return 10 * np.log10(255**2 / np.mean((x.astype(float) - y) ** 2))
+
+
+def quiet(data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return gc.decode(data, strict=False)
+
+
+def digests(name):
+    "Digests of the latents and of the pixels of a golden file."
+    header, chunks = read_file((GOLDEN / name).read_bytes())
+    codec = hybrid.Hybrid.unpack(header.params)
+    y = codec.latents(chunks, header.shape)
+    x = codec.decode_chunks(chunks, header.shape)
+    return [hashlib.sha256(a.astype(t).tobytes()).hexdigest() for a, t in ((y.coeffs, "<i4"), (x, "u1"))]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_golden_files_decode_to_the_same_latents_and_pixels(name):
+    assert digests(name) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_golden_files_in_fresh_processes(threads):
+    names = [f"OMP_NUM_THREADS={threads}", f"OPENBLAS_NUM_THREADS={threads}", f"MKL_NUM_THREADS={threads}"]
+    root = Path(__file__).parent
+    code = "import json, test_hybrid as t; print(json.dumps({n: t.digests(n) for n in t.EXPECTED}))"
+    env = os.environ | dict(n.split("=") for n in names) | {"PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+    out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    assert json.loads(out) == EXPECTED
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_noise_in_the_last_bits_of_every_product_changes_nothing(name, monkeypatch):
+    rng, calls = np.random.default_rng(0), []
+
+    def noisy(a, b):
+        y = a @ b
+        calls.append(y.dtype)
+        return y * (1 + 4 * np.finfo(y.dtype).eps * rng.uniform(-1, 1, y.shape)).astype(y.dtype)
+
+    monkeypatch.setattr(hybrid, "_product", noisy)
+    assert digests(name) == EXPECTED[name]
+    assert {np.dtype(np.float32), np.dtype(np.float64)} == set(calls)
+
+
+def test_every_sum_that_chooses_a_context_is_exact_in_float32():
+    most = 4 * 63  # a feature is a magnitude up to 31, a slope up to 127, or a sum of four of either, slopes taken as at most 63
+    for step in hybrid.load_tables()["steps"]:
+        model = hybrid.model_for(int(step))
+        for w in model.weights.values():
+            assert (w == np.rint(w)).all() and w.min() >= 0 and w.sum(1).max() * most < 2**24
+        for f in (model.frequencies, model.first):
+            assert (f.sum(-1) == 65536).all() and f.min() >= 1
+
+
+def test_the_transform_is_exact_in_float64():
+    largest = 2.0**30
+    for m in (hybrid._INVERSE, hybrid._INVERSE4):
+        assert np.abs(m).sum(1).max() * largest < 2**53
+
+
+def test_tiles_leave_no_seam():
+    image = resize(sample("china"), (600, 1100))
+    error = np.abs(gc.decode(gc.encode(image, "hybrid", quality=10)).astype(float) - image).mean(2)
+    columns, rows = error.mean(0), error.mean(1)
+    assert columns[504:520].mean() < 1.35 * columns[440:580].mean()
+    assert rows[504:520].mean() < 1.35 * rows[440:580].mean()
+    jump = np.abs(np.diff(gc.decode(gc.encode(image, "hybrid", quality=5)).astype(float), axis=1)).mean((0, 2))
+    assert jump[511] < 1.5 * np.median(jump[480:544])
+
+
+def test_framing_is_at_most_two_percent_at_a_tenth_of_a_bit():
+    data = gc.encode(PHOTO, "hybrid", bpp=0.1)
+    header, chunks = read_file(data)
+    coded = sum(len(c.payload) - 2 for c in chunks)  # the two bytes say which units are in the chunk
+    assert len(data) - coded <= 0.02 * len(data)
+    assert all(len(c.payload) >= 250 for c in chunks)
+
+
+def test_any_prefix_is_a_picture_and_more_of_it_a_better_one():
+    data = gc.encode(PHOTO, "hybrid", quality=30)
+    quality = []
+    for k in range(1, 10):
+        part = data[: len(data) * k // 10]
+        with pytest.raises(BitstreamError):
+            gc.decode(part)
+        quality.append(psnr(PHOTO, quiet(part)))
+        assert gc.inspect(part)["damage"]
+    assert all(b > a - 0.01 for a, b in zip(quality, quality[1:]))
+    assert quiet(data[:30]).shape == PHOTO.shape
+
+
+def test_any_one_chunk_may_be_lost():
+    image = PHOTO[:400, :700]
+    header, chunks = read_file(gc.encode(image, "hybrid", quality=60))
+    codec = hybrid.Hybrid.unpack(header.params)
+    whole = psnr(image, codec.decode_chunks(chunks, image.shape))
+    for k in range(len(chunks)):
+        rest = chunks[:k] + chunks[k + 1:]
+        with pytest.raises(BitstreamError):
+            codec.decode_chunks(rest, image.shape)
+        y = codec.decode_chunks(rest, image.shape, strict=False)
+        assert 10 < psnr(image, y) < whole
+    assert (codec.decode_chunks([], image.shape, strict=False) == 128).all()
+
+
+def test_damage_is_seen_and_survived():
+    data = gc.encode(PHOTO[:256, :384], "hybrid", quality=50)
+    rng = np.random.default_rng(0)
+    for errors in (1, 1, 1, 4, 4, 16, 64):
+        hit = np.frombuffer(data, np.uint8).copy()
+        at = rng.integers(25, len(hit), errors)  # the first header lives
+        hit[at] ^= rng.integers(1, 256, errors, dtype=np.uint8)
+        with pytest.raises(BitstreamError):
+            gc.decode(hit.tobytes())
+        assert quiet(hit.tobytes()).shape == (256, 384, 3)
+    assert np.array_equal(quiet(b"\0" * 21 + data[21:]), gc.decode(data))  # the second header does
+    with pytest.raises(BitstreamError):
+        gc.decode(data[25:-25], strict=False)
+
+
+def test_hostile_chunks_are_errors():
+    header, chunks = read_file(gc.encode(PHOTO[:64, :64], "hybrid", quality=50))
+    codec = hybrid.Hybrid.unpack(header.params)
+    rng = np.random.default_rng(1)
+    first = chunks[0]
+    for payload in (b"", first.payload[:2], first.payload[:6], b"\xff" * 9, b"\0\0" + first.payload[2:], b"\7" + first.payload[1:],
+                    *(first.payload[:2] + rng.bytes(4 * n) for n in (1, 5, 40, 200))):
+        for strict in (True, False):
+            try:
+                codec.decode_chunks([first._replace(payload=payload)], (64, 64, 3), strict)
+            except BitstreamError:
+                continue
+            assert not strict
+    for params in (b"", b"\0\0\1\0", b"\0\10\x63\0", b"\0\10\1\7"):
+        bad = write_file(header.__class__(20, 1, header.shape, params, repeat=True, short_crc=True), chunks)
+        with pytest.raises(BitstreamError, match="hybrid"):
+            gc.decode(bad)
+
+
+def test_parameters():
+    for wrong in ({"step": 0.5}, {"step": 2000}, {"effort": "heroic"}, {"lagrange": -1}, {"networks": "big"}, {"quality": 50, "step": 10}, {"tables": 9}):
+        with pytest.raises(ValueError):
+            gc.encode(PHOTO[:16, :16], "hybrid", **wrong)
+    image = PHOTO[:128, :128]
+    nearest, normal = (gc.encode(image, "hybrid", step=30, lagrange=v) for v in (0, hybrid.LAGRANGE))
+    assert len(normal) < len(nearest) and psnr(image, gc.decode(normal)) < psnr(image, gc.decode(nearest))
+    assert psnr(image, gc.decode(gc.encode(image, "hybrid", step=30, effort="high"))) > psnr(image, gc.decode(normal)) - 0.5
+    sizes = [len(gc.encode(image, "hybrid", quality=q)) for q in (50, 50 + 1, 50 + 2)]
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
+def test_the_latents_are_what_the_decoder_draws():
+    image = PHOTO[:100, :130]
+    header, chunks = read_file(gc.encode(image, "hybrid", quality=40))
+    codec = hybrid.Hybrid.unpack(header.params)
+    y = codec.latents(chunks, image.shape)
+    assert y.coeffs.shape == (3, 64, 13, 17) and y.coeffs.dtype == np.int32 and (y.units == 7).all()
+    drawn = hybrid.render(y.coeffs, image.shape, y.step, hybrid.model_for(y.step).filters)
+    assert np.array_equal(drawn, codec.decode_chunks(chunks, image.shape))
+
+
+def test_memory_grows_slowly():
+    image = np.tile(PHOTO, (3, 2, 1))  # 2.4 million pixels
+    peaks = []
+    for work in (lambda: gc.encode(image, "hybrid", quality=30), lambda: gc.decode(data)):
+        tracemalloc.start()
+        data = work()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert max(peaks) / image[..., 0].size < 64, peaks  # bytes per pixel: 24 million pixels in 1.5 GiB
+
+
+def test_no_network_library_is_loaded():
+    code = "import sys, gan_compress.codecs.hybrid; print([m for m in ('tensorflow', 'keras', 'jax', 'torch', 'onnxruntime', 'pandas', 'matplotlib') if m in sys.modules])"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    assert subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout.strip() == "[]"
