@@ -15,7 +15,7 @@ __all__ = ['KIND', 'PIXEL', 'UNIT', 'FRACTION', 'LEVELS', 'UNITS', 'DIAGONALS', 
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from importlib.resources import files
 from typing import ClassVar, NamedTuple
 
 import cv2
@@ -293,9 +293,9 @@ def load_tables(
     number: int = TABLES, # a released set
 ) -> dict[str, np.ndarray]: # the arrays of the file, see `gan_compress.hybrid_tables`
     "A set of tables from the package. ValueError if this version of the package has no set of that number."
-    path = Path(__file__).with_name(f"hybrid_{number}.npz")
-    if not path.exists(): raise ValueError(f"tables number {number} are not in this version of gan_compress; a newer one will have them")
-    with np.load(path) as f: return dict(f)
+    path = files("gan_compress.codecs") / f"hybrid_{number}.npz"
+    if not path.is_file(): raise ValueError(f"tables number {number} are not in this version of gan_compress; a newer one will have them")
+    with path.open("rb") as file, np.load(file) as f: return dict(f)
 
 def build_model(
     weights: np.ndarray, # int16, those of all passes in a row
@@ -664,7 +664,7 @@ class Hybrid(Codec):
         units = [tile[u] for u in range(len(UNITS)) for tile in tiles]
         sizes = [u.size for u in units]
         chunks = []
-        for first, count in group_units(sizes, min(max(sum(sizes) / 8, 300), 2048)):
+        for first, count in group_units(sizes, min(max(sum(sizes) / 10, 300), 800)):
             stream = RangeEncoder()
             for unit in units[first:first + count]: unit.write(stream)
             chunks.append(Chunk(ord("H"), write_varint(first) + write_varint(count) + stream.finish()))
