@@ -16,6 +16,7 @@ from .codecs.hybrid import (DIRECT, LAGRANGE, N_CLASSES, N_CONTEXTS, N_GROUPS, N
                                         Encoder, Model, analyse, build_model, classify, contexts, cost, inverse, mirrored_differences, n_features, nearest, render,
                                         take, tile_grid, to_symbols)
 from .images import load, resize, rgb_to_ycbcr, write_atomic
+from .metrics import psnr
 
 # %% ../nbs/52_hybrid_tables.ipynb #9e8ccf44
 STEPS = (5.0, 8.0, 13.0, 20.0, 32.0, 50.0, 80.0, 128.0) # grey levels; a file uses the tables of the nearest
@@ -186,8 +187,6 @@ def fit_step(
 # %% ../nbs/52_hybrid_tables.ipynb #f1fdf021
 QUALITIES = (1, 2, 3, 5, 8, 12, 18, 25, 35, 50, 65, 75, 82, 88, 92, 95, 97, 99, 100)
 
-def _psnr(x, y): return 10 * np.log10(255**2 / np.mean((x.astype(np.float64) - y) ** 2))
-
 def _jpeg(x, quality):
     from PIL import Image
     file = io.BytesIO()
@@ -200,15 +199,15 @@ def calibrate(
 ) -> np.ndarray: # float64 (2,n): qualities and the natural logarithm of the step that gives JPEG's PSNR at each
     "What step has the mean PSNR of Pillow's JPEG, at a row of qualities."
     steps = np.geomspace(1.5, 400, 15)
-    psnr = np.zeros(len(steps))
+    ours = np.zeros(len(steps))
     for i, step in enumerate(np.rint(steps * UNIT).astype(int).tolist()):
         k = nearest(tables["steps"], step)
         model = build_model(*(tables[name][k] for name in ("weights", "frequencies", "first", "centroids", "filters")))
         for x in pictures:
             tile = Encoder(analyse(x, tile_grid(x.shape)[0]), step, model, LAGRANGE).run()
-            psnr[i] += _psnr(x, render(tile.coeffs[-1], x.shape, step, model.filters)) / len(pictures)
-    jpeg = [np.mean([_psnr(x, _jpeg(x, q)) for x in pictures]) for q in QUALITIES]
-    logs = np.interp(jpeg, psnr[::-1], np.log(steps)[::-1])
+            ours[i] += psnr(x, render(tile.coeffs[-1], x.shape, step, model.filters)) / len(pictures)
+    jpeg = [np.mean([psnr(x, _jpeg(x, q)) for x in pictures]) for q in QUALITIES]
+    logs = np.interp(jpeg, ours[::-1], np.log(steps)[::-1])
     return np.stack([np.array(QUALITIES, float), logs])
 
 # %% ../nbs/52_hybrid_tables.ipynb #41141c12

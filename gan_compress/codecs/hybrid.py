@@ -595,13 +595,12 @@ def fill(
     "Give lost blocks the mean of what is known around them, blurred: what a passer-by would guess."
     if lost.all() or not lost.any(): return
     known = (~lost).astype(np.float32)
+    blur = lambda x, sigma: cv2.GaussianBlur(x, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    scales = {1: 1.0, 4: 1e-2, 16: 1e-4, 64: 1e-6, 256: 1e-8} # the finest scale that finds anything decides nearly all
+    weight = sum(w * blur(known, sigma) for sigma, w in scales.items()) + np.float32(1e-30)
     for plane in coeffs[:, 0]:
-        guess, weight, x = np.zeros(lost.shape, np.float32), np.zeros(lost.shape, np.float32), plane * known
-        for sigma in (1, 4, 16, 64, 256): # the nearest scale that finds anything decides most
-            w = cv2.GaussianBlur(known, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) * 10.0 ** -sigma.bit_length() + 1e-30
-            g = cv2.GaussianBlur(x, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) * 10.0 ** -sigma.bit_length()
-            guess, weight = guess + g, weight + w
-        plane[lost] = np.rint(guess / weight)[lost].astype(np.int32)
+        guess = sum(w * blur(plane * known, sigma) for sigma, w in scales.items()) / weight
+        plane[lost] = np.rint(guess[lost]).astype(np.int32)
 
 # %% ../../nbs/51_hybrid.ipynb #f375cbe6
 _EFFORT = {"normal": (1.0,), "high": (0.7, 1.0, 1.4)} # factors of the Lagrange multiplier that are tried for each tile
@@ -618,6 +617,7 @@ class Hybrid(Codec):
     quality_step: ClassVar[float] = 1 / 256
     repeat_header: ClassVar[bool] = True
     short_crc: ClassVar[bool] = True
+    decode_options: ClassVar[tuple] = ("progress",)
 
     step: float | None = None # quantiser step in grey levels, 1..1000; None: from the quality
     effort: str = "normal" # "normal" or "high"
@@ -674,8 +674,10 @@ class Hybrid(Codec):
         chunks: list[Chunk], # those of the file, or some of them
         shape: tuple[int, ...], # (H,W) or (H,W,3)
         strict: bool = True, # False: take what is there
+        progress: bool = False, # show a progress bar
     ) -> Latents:
         "Decode the coefficients. BitstreamError if anything does not fit, with `strict=True` also if a unit is missing."
+        from tqdm.auto import tqdm
         step, grid = self.units_per_step, tile_grid(shape)
         runs = []
         for c in chunks:
@@ -689,18 +691,18 @@ class Hybrid(Codec):
         coeffs = np.zeros((1 if len(shape) == 2 else 3, 64, -(-shape[0] // 8), -(-shape[1] // 8)), np.int32)
         tiles = [Decoder(coeffs[:, :, y, x], step, model_for(step, self.tables)) for y, x in grid]
         walks, units = [walk(t) for t in tiles], np.zeros(len(grid), np.int64)
-        for first, count, data in runs:
-            stream = RangeDecoder(data)
-            for u, k in (divmod(u, len(grid)) for u in range(first, first + count)):
-                if units[k] != u: break # what this unit builds on is lost
-                tiles[k].stream = stream
-                try: next(walks[k])
-                except (BitstreamError, StopIteration) as e:
-                    if strict: raise BitstreamError(f"hybrid: unit {u} of tile {k}: {e}") from None
-                    break
-                units[k] += 1
-            else:
-                stream.finish()
+        for first, count, data in tqdm(runs, "chunks", disable=not progress):
+            try:
+                stream = RangeDecoder(data)
+                for u, k in (divmod(u, len(grid)) for u in range(first, first + count)):
+                    if units[k] != u: break # what this unit builds on is lost
+                    tiles[k].stream = stream
+                    next(walks[k])
+                    units[k] += 1
+                else:
+                    stream.finish()
+            except (BitstreamError, StopIteration) as e:
+                if strict: raise BitstreamError(f"hybrid: units {first} to {first + count - 1}: {e}") from None
         lost = np.zeros(coeffs.shape[2:], bool)
         for (y, x), tile, n in zip(grid, tiles, units):
             for level in range(n, LEVELS) if n else (): tile.begin(level)
@@ -708,9 +710,9 @@ class Hybrid(Codec):
         fill(coeffs, lost)
         return Latents(coeffs, step, units)
 
-    def decode_chunks(self, chunks, shape, strict=True):
+    def decode_chunks(self, chunks, shape, strict=True, progress=False):
         if not strict and not chunks: return np.full(shape, 128, np.uint8)
-        y = self.latents(chunks, shape, strict)
+        y = self.latents(chunks, shape, strict, progress)
         return render(y.coeffs, shape, y.step, model_for(y.step, self.tables).filters)
 
     def describe(self, chunks, shape):
