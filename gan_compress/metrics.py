@@ -188,7 +188,7 @@ def fsim(
     reference: np.ndarray, # uint8, (H, W) grey or (H, W, 3) RGB, at least 6x6
     distorted: np.ndarray, # uint8, same shape
 ) -> float: # 0..1, higher is better; 1 for identical pictures
-    """Feature similarity on luma (Zhang et al. 2011, equation 8), as the authors' FeatureSIM.m.
+    """Feature similarity on luma (Zhang et al. 2011, section III), as the authors' FeatureSIM.m.
 
     Raises `ValueError` for anything but two grey or RGB pictures of one size, at least 6x6."""
     return _fsim_pair(*_pair(reference, distorted, "fsim"))["fsim"]
@@ -197,7 +197,7 @@ def fsimc(
     reference: np.ndarray, # uint8, (H, W) grey or (H, W, 3) RGB, at least 6x6
     distorted: np.ndarray, # uint8, same shape
 ) -> float: # 0..1, higher is better; 1 for identical pictures
-    """Feature similarity with colour (Zhang et al. 2011, equation 11), as the authors' FeatureSIM.m; equal to `fsim` on grey pictures.
+    """Feature similarity with colour (Zhang et al. 2011, section III), as the authors' FeatureSIM.m; equal to `fsim` on grey pictures.
 
     Raises `ValueError` for anything but two grey or RGB pictures of one size, at least 6x6."""
     return _fsim_pair(*_pair(reference, distorted, "fsimc"))["fsimc"]
