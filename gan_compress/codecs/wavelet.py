@@ -381,6 +381,7 @@ def code_planes(
     coder.close()
     return True
 
+# %% ../../nbs/35_wavelet.ipynb #5f73e4a5
 def quantise_bands(
     bands: list[np.ndarray], # float32 in quantiser steps, as from `analyse`, below 2**16
 ) -> tuple[list[Level], int]: # levels ready for coding, number of bit planes
@@ -420,7 +421,7 @@ def decode_bands(
         if strict: raise
         whole = False
     if strict and not whole: raise BitstreamError("wavelet: chunks are missing")
-    return [coefficients(levels.pop()) for _ in shapes][::-1]    # the finest first, so that its memory is free at once
+    return [coefficients(levels.pop()) for _ in shapes][::-1] # the finest first, to free its memory at once
 
 # %% ../../nbs/35_wavelet.ipynb #a91e7e8c
 _QUALITY = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100)
