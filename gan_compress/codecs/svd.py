@@ -81,7 +81,7 @@ def factorise(
     "Truncated and quantised SVD; the number of terms r is where the energy of one more is not worth its estimated bits."
     n, d = x.shape
     energy, v = np.linalg.eigh(x.T.astype(np.float64) @ x)       # squared singular values, ascending
-    r = min(rank, int((energy > 0.15 * n * step**2).sum()))
+    r = min(rank, int((energy > 0.03 * n * step**2).sum()))
     sigma, v = np.sqrt(np.maximum(energy[::-1][:r], 0)), v[:, ::-1].T[:r]
     vectors = _quantise(v * np.sign(v[np.arange(r), np.abs(v).argmax(1)] + 1e-9)[:, None] * np.minimum(sigma / step, 2**15)[:, None], 0.4)
 
@@ -90,7 +90,7 @@ def factorise(
     p = np.clip((q > 0).mean(0), 1e-9, 1 - 1e-9)
     bits = n * (p - p * np.log2(p) - (1 - p) * np.log2(1 - p)) + 2 * np.log2(np.maximum(q, 1)).sum(0) + (2 * np.log2(1 + np.abs(vectors))).sum(1) + 0.3 * d
     gain = (c**2 - (np.abs(c) - q)**2).sum(0)                    # squared error that each term removes, in units of step**2
-    worth = np.flatnonzero((gain > 0.1 * bits) & vectors.any(1))
+    worth = np.flatnonzero((gain > 0.07 * bits) & vectors.any(1))
     r = worth[-1] + 1 if len(worth) else 0
 
     basis = unit_rows(vectors[:r])
