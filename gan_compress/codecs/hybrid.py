@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['KIND', 'PIXEL', 'UNIT', 'FRACTION', 'LEVELS', 'UNITS', 'DIAGONALS', 'PASSES', 'N_GROUPS', 'DIRECT', 'N_SYMBOLS',
-           'SCALE', 'THRESHOLDS', 'N_CONTEXTS', 'TABLES', 'TILE', 'LAGRANGE', 'TAPS', 'N_TAPS', 'N_CLASSES', 'lapping',
-           'basis_norms', 'exact', 'forward', 'inverse', 'forward4', 'inverse4', 'Pass', 'take', 'place', 'around',
-           'relief', 'n_features', 'walk', 'contexts', 'to_symbols', 'put_magnitudes', 'get_magnitudes', 'Model',
-           'cost', 'load_tables', 'build_model', 'nearest', 'model_for', 'Tile', 'Decoder', 'quantise', 'Unit',
+           'SCALE', 'THRESHOLDS', 'N_CONTEXTS', 'TABLES', 'TILE', 'LAGRANGE', 'TAPS', 'N_TAPS', 'N_CLASSES', 'LEAST',
+           'lapping', 'basis_norms', 'exact', 'forward', 'inverse', 'forward4', 'inverse4', 'Pass', 'take', 'place',
+           'around', 'relief', 'n_features', 'walk', 'contexts', 'to_symbols', 'put_magnitudes', 'get_magnitudes',
+           'Model', 'cost', 'load_tables', 'build_model', 'nearest', 'model_for', 'Tile', 'Decoder', 'quantise', 'Unit',
            'Encoder', 'classify', 'mirrored_differences', 'smooth', 'to_rgb', 'render', 'tile_grid', 'analyse',
            'Latents', 'group_units', 'fill', 'Hybrid']
 
@@ -575,16 +575,22 @@ class Latents(NamedTuple):
     step: int # quantiser step in 1/UNIT
     units: np.ndarray # int (number of tiles,): how many of the `UNITS` of each tile are known
 
-def group_units(sizes: list[float], target: float) -> list[tuple[int, int]]:
-    "Runs (first, count) of consecutive units with at least `target` bytes each."
+LEAST = 300 # bytes that a chunk should have at least, so that framing stays cheap
+
+def group_units(
+    sizes: list[float], # estimated bytes of each unit, in the order of the file
+    n_tiles: int, # units of one kind; after as many the next kind begins
+    target: float, # bytes with which a chunk is full
+) -> list[tuple[int, int]]: # first unit and number of units of each chunk
+    "Cut the row of units into chunks: where one is full, and where a new kind begins if it has `LEAST` bytes."
     runs, first, total = [], 0, 0.0
-    for i, size in enumerate(sizes):
+    for end, size in enumerate(sizes, 1):
         total += size
-        if total >= target:
-            runs.append((first, i + 1 - first))
-            first, total = i + 1, 0.0
+        if total >= target or total >= LEAST and end % n_tiles == 0:
+            runs.append((first, end - first))
+            first, total = end, 0.0
     if first < len(sizes):
-        if runs and total < target / 2: first = runs.pop()[0]
+        if runs and total < LEAST: first = runs.pop()[0]
         runs.append((first, len(sizes) - first))
     return runs
 
@@ -664,7 +670,7 @@ class Hybrid(Codec):
         units = [tile[u] for u in range(len(UNITS)) for tile in tiles]
         sizes = [u.size for u in units]
         chunks = []
-        for first, count in group_units(sizes, min(max(sum(sizes) / 10, 300), 800)):
+        for first, count in group_units(sizes, len(grid), min(max(sum(sizes) / 10, LEAST), 800)):
             stream = RangeEncoder()
             for unit in units[first:first + count]: unit.write(stream)
             chunks.append(Chunk(ord("H"), write_varint(first) + write_varint(count) + stream.finish()))
