@@ -63,8 +63,10 @@ def tiles(
     return [(y, x) for y in cuts(shape[0]) for x in cuts(shape[1])]
 
 # %% ../../nbs/33_svd.ipynb #8001c39f
+_ROUND_UP = 0.35 # the last part of each interval, where a coefficient is rounded away from zero
+
 def _quantise(x, offset):
-    "Round magnitudes up from 1 - offset on; offset 1/2 is plain rounding, less makes more zeros."
+    "Round the last `offset` of each interval up: 1/2 is plain rounding, less makes more zeros."
     return (np.sign(x) * np.floor(np.abs(x) + offset)).astype(np.int32)
 
 def unit_rows(
@@ -83,10 +85,11 @@ def factorise(
     energy, v = np.linalg.eigh(x.T.astype(np.float64) @ x)       # squared singular values, ascending
     r = min(rank, int((energy > 0.03 * n * step**2).sum()))
     sigma, v = np.sqrt(np.maximum(energy[::-1][:r], 0)), v[:, ::-1].T[:r]
-    vectors = _quantise(v * np.sign(v[np.arange(r), np.abs(v).argmax(1)] + 1e-9)[:, None] * np.minimum(sigma / step, 2**15)[:, None], 0.4)
+    sign = np.where(v[np.arange(r), np.abs(v).argmax(1)] < 0, -1, 1)           # the largest entry is positive
+    vectors = _quantise(v * (sign * np.minimum(sigma / step, 2**15))[:, None], 0.4)
 
     c = x @ v.T / step
-    q = np.abs(_quantise(c, 0.35))
+    q = np.abs(_quantise(c, _ROUND_UP))
     p = np.clip((q > 0).mean(0), 1e-9, 1 - 1e-9)
     bits = n * (p - p * np.log2(p) - (1 - p) * np.log2(1 - p)) + 2 * np.log2(np.maximum(q, 1)).sum(0) + (2 * np.log2(1 + np.abs(vectors))).sum(1) + 0.3 * d
     gain = (c**2 - (np.abs(c) - q)**2).sum(0)                    # squared error that each term removes, in units of step**2
@@ -96,7 +99,7 @@ def factorise(
     basis = unit_rows(vectors[:r])
     c, gram, q = x @ basis.T / step, basis @ basis.T, np.zeros((n, r), np.int32)
     for k in range(r):
-        q[:, k] = _quantise(c[:, k], 0.35)
+        q[:, k] = _quantise(c[:, k], _ROUND_UP)
         c[:, k + 1:] -= np.outer(q[:, k], gram[k, k + 1:])
     return vectors[:r], q
 
@@ -331,7 +334,7 @@ def _image(rows, shape):
 
 # %% ../../nbs/33_svd.ipynb #a81488f0
 _QUALITIES = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100)
-_STEPS = (208, 113, 61, 40, 32, 27.5, 24.3, 21.5, 18.4, 14.6, 9.5, 5.5, 2.2)
+_STEPS = (258, 140, 75, 45.6, 35.4, 30, 26.2, 23, 19.3, 15, 9.6, 5.5, 2.2)
 
 def quality_step(
     quality: float, # 1..100
