@@ -2,6 +2,7 @@
 import io
 import struct
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from PIL import Image
 import gan_compress as gc
 from gan_compress.bitstream import Chunk, read_file, write_file
 from gan_compress.codecs import fractal, svd
-from gan_compress.images import resize, sample
+from gan_compress.images import load, resize, sample
 from gan_compress.metrics import psnr
 
+GOLDEN = Path(__file__).parent / "golden"
 BOTH = ("svd", "fractal")
 PHOTO = resize(sample("coffee"), (160, 240))
 
@@ -161,3 +163,10 @@ def test_parameters_that_make_no_sense():
     for codec_id, params in ((10, b"\0"), (10, struct.pack("<HB", 0, 0)), (10, struct.pack("<HB", 256, 99)), (11, struct.pack("<BH", 2, 999)), (11, b"")):
         with pytest.raises(gc.BitstreamError, match="parameters"):
             gc.decode(write_file(type(header)(codec_id, 1, header.shape, params), chunks))
+
+
+@pytest.mark.parametrize("name", ["svd-colour", "svd-grey-rank", "fractal-colour", "fractal-grey"])
+def test_golden_files_decode_to_the_same_picture(name):
+    "Files of this version stay readable: integers to the bit, pixels within 1."
+    picture = load(GOLDEN / f"{name}.png").astype(int)
+    assert np.abs(gc.decode((GOLDEN / f"{name}.gcz").read_bytes()).astype(int) - picture).max() <= 1
