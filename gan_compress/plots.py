@@ -88,14 +88,18 @@ def published_curves(
     return {name: curves[name] for name in (curves if names is None else names)}
 
 def _push_apart(labels):
-    "Move annotations upwards until none covers another. The layout must be final."
-    fig, taken = labels[0].figure, []
-    for label in sorted(labels, key=lambda label: label.get_window_extent().y0):
-        box, start = label.get_window_extent(), label.get_window_extent().y0
-        for other in sorted(taken, key=lambda b: b.y0):
-            if box.x0 < other.x1 and other.x0 < box.x1 and box.y0 < other.y1 and other.y0 < box.y1: box = box.translated(0, other.y1 - box.y0)
-        label.xyann = (label.xyann[0], label.xyann[1] + (box.y0 - start) * 72 / fig.dpi)
-        taken.append(box)
+    "Move the names beside a panel up and down until none covers another. The layout must be final."
+    from matplotlib.text import Text
+    boxes = [Text.get_window_extent(label) for label in labels]
+    start, height = np.array([(box.y0 + box.y1) / 2 for box in boxes]), max(box.height for box in boxes)
+    order = np.argsort(start, kind="stable")
+    y = start[order]
+    for _ in range(2000):
+        overlap = np.maximum(height - np.diff(y), 0) / 2
+        if not len(overlap) or overlap.max() < .1: break
+        y += np.append(0, overlap) / 2 - np.append(overlap, 0) / 2
+    y = np.minimum(y, labels[0].axes.bbox.y1 - height * np.arange(len(y))[::-1]) # none above the panel
+    for i, dots in zip(order, y): labels[i].xyann = (labels[i].xyann[0], labels[i].axes.transData.inverted().transform((0, dots))[1])
 
 # %% ../nbs/42_plots.ipynb #a17b1463
 def _curves(df, metric):
@@ -108,23 +112,23 @@ def _curves(df, metric):
     return {label: (rows.codec.iloc[0], rows.sort_values("bpp")) for label, rows in means.groupby("label", sort=False)}
 
 def _draw_curves(ax, df, metric, published):
-    "Curves of `df` and published ones into `ax`; the labels at their ends."
+    "Curves of `df` and published ones into `ax`; the names beside it, led to their ends."
     from matplotlib.ticker import LogLocator
     labels, seen, curves = [], set(), _curves(df, metric)
     similarity = metric not in ("psnr", *LOWER_IS_BETTER)
 
     def height(values): return 1 - np.asarray(values, float) if similarity else np.asarray(values, float)
 
-    def name_end(x, y, text, **options):
-        paper = {"facecolor": "white", "edgecolor": "none", "alpha": .7, "pad": .2}
-        labels.append(ax.annotate(text, (x[-1], y[-1]), (6, 0), textcoords="offset points", va="center", annotation_clip=False, bbox=paper, **options))
+    def name_end(x, y, text, color, **options):
+        leader = {"arrowstyle": "-", "color": color, "linewidth": .5, "alpha": .6, "shrinkA": 0, "shrinkB": 0}
+        labels.append(ax.annotate(text, (x[-1], y[-1]), (1.03, y[-1]), textcoords=ax.get_yaxis_transform(), va="center", annotation_clip=False, color=color, arrowprops=leader, **options))
 
     for label, (codec, rows) in curves.items():
         line = look(codec) | {"linestyle": "--" if codec in seen else "-"}
         seen.add(codec)
         bpp, values = rows.bpp.to_numpy(), height(rows[metric])
         ax.plot(bpp, values, **line, zorder=3)
-        ax.fill_between(bpp, height(rows[f"{metric}_low"]), height(rows[f"{metric}_high"]), color=line["color"], alpha=.08, linewidth=0)
+        if len(curves) <= 6: ax.fill_between(bpp, height(rows[f"{metric}_low"]), height(rows[f"{metric}_high"]), color=line["color"], alpha=.08, linewidth=0)
         name_end(bpp, values, label, color=line["color"])
     rates = np.concatenate([rows.bpp for _, rows in curves.values()])
     low, high = rates.min(), rates.max()
@@ -153,12 +157,12 @@ def rate_distortion(
     published: Mapping[str, Mapping] | None = None, # from `published_curves`
     title: str = "",
 ) -> "matplotlib.figure.Figure":
-    """Mean quality over mean rate for every label, with 95 % intervals; better is always upwards.
+    """Mean quality over mean rate for every label, better is always upwards; with 95 % intervals where there are at most six curves.
 
     Rates that some picture did not reach, and lossless codecs, are left out. `ValueError` for a metric that the table does not have."""
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     with style():
-        fig = _figure(4.4 * len(metrics) + .6, 3.8, layout="constrained")
+        fig = _figure(4.4 * len(metrics) + .6, max(3.8, .35 * df.label.nunique()), layout="constrained")
         labels = [_draw_curves(ax, df, metric, published) for ax, metric in zip(fig.subplots(1, len(metrics), squeeze=False)[0], metrics)]
         if title: fig.suptitle(title, fontsize=10)
         fig.draw_without_rendering() # lays the panels out, with room for the names
