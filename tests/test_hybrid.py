@@ -165,13 +165,12 @@ def test_hostile_chunks_are_errors():
 
 
 def test_parameters():
-    for wrong in ({"step": 0.5}, {"step": 2000}, {"effort": "heroic"}, {"lagrange": -1}, {"networks": "big"}, {"quality": 50, "step": 10}, {"tables": 9}):
+    for wrong in ({"step": 0.5}, {"step": 2000}, {"lagrange": -1}, {"networks": "big"}, {"quality": 50, "step": 10}, {"tables": 9}):
         with pytest.raises(ValueError):
             gc.encode(PHOTO[:16, :16], "hybrid", **wrong)
     image = PHOTO[:128, :128]
     nearest, normal = (gc.encode(image, "hybrid", step=30, lagrange=v) for v in (0, hybrid.LAGRANGE))
     assert len(normal) < len(nearest) and psnr(image, gc.decode(normal)) < psnr(image, gc.decode(nearest))
-    assert psnr(image, gc.decode(gc.encode(image, "hybrid", step=30, effort="high"))) > psnr(image, gc.decode(normal)) - 0.5
     sizes = [len(gc.encode(image, "hybrid", quality=q)) for q in (50, 50 + 1, 50 + 2)]
     assert sizes[0] < sizes[1] < sizes[2]
 

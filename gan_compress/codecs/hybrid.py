@@ -36,7 +36,7 @@ _SIDE = np.array([[915, 696, 273, 177], [-577, 836, 530, 172], [106, -409, 1017,
 def lapping(
     side: np.ndarray, # (n,n), what happens to the differences of mirrored samples
 ) -> np.ndarray: # float64 (2n,2n), acts on the n samples before and the n samples behind a border between blocks
-    "The pre-filter of the time-domain lapped transform (Tran, Liang and Tu 2003, equation 15): sums pass, differences are mixed by `side`."
+    "The pre-filter of the time-domain lapped transform (Tran, Liang and Tu 2003): sums pass, differences are mixed by `side`."
     n = len(side)
     one, mirror, none = np.eye(n), np.eye(n)[::-1], np.zeros((n, n))
     butterfly = np.block([[one, mirror], [mirror, -one]])
@@ -394,7 +394,7 @@ class Decoder(Tile):
         return v
 
 # %% ../../nbs/51_hybrid.ipynb #d9031f8c
-LAGRANGE = 0.13 # squared steps that one bit is worth
+LAGRANGE = 0.1 # squared steps that one bit is worth
 
 def quantise(
     values: np.ndarray, # float32, coefficients in steps, >= 0
@@ -609,12 +609,11 @@ def fill(
         plane[lost] = np.rint(guess[lost]).astype(np.int32)
 
 # %% ../../nbs/51_hybrid.ipynb #f375cbe6
-_EFFORT = {"normal": (1.0,), "high": (0.7, 1.0, 1.4)} # factors of the Lagrange multiplier that are tried for each tile
 _NETWORKS = ("none",) # position: number in the file
 
 @dataclass(frozen=True)
 class Hybrid(Codec):
-    """The hybrid codec. `quality` or `step` sets the rate; `effort="high"` tries three encodings of each tile.
+    """The hybrid codec. `quality` or `step` sets the rate.
 
     Files begin with the coarsest means of the whole picture and end with the finest details, in chunks that are checked one by one."""
     name: ClassVar[str] = "hybrid"
@@ -626,7 +625,6 @@ class Hybrid(Codec):
     decode_options: ClassVar[tuple] = ("progress",)
 
     step: float | None = None # quantiser step in grey levels, 1..1000; None: from the quality
-    effort: str = "normal" # "normal" or "high"
     lagrange: float = LAGRANGE # squared steps that a bit is worth to the encoder, 0..1; 0 rounds to the nearest
     networks: str = "none" # which networks the decoder shall use; so far there are none
     progress: bool = False # show a progress bar over the tiles while encoding
@@ -635,7 +633,6 @@ class Hybrid(Codec):
     def __post_init__(self):
         super().__post_init__()
         if self.step is not None and not 1 <= self.step <= 1000: raise ValueError(f"step must be 1..1000 grey levels, got {self.step!r}")
-        if self.effort not in _EFFORT: raise ValueError(f"effort must be one of {', '.join(_EFFORT)}, got {self.effort!r}")
         if not 0 <= self.lagrange <= 1: raise ValueError(f"lagrange must be 0..1 squared steps per bit, got {self.lagrange!r}")
         if self.networks not in _NETWORKS: raise ValueError(f"networks must be one of {', '.join(_NETWORKS)}, got {self.networks!r}")
         load_tables(self.tables)
@@ -658,15 +655,8 @@ class Hybrid(Codec):
     def encode_chunks(self, image):
         from tqdm.auto import tqdm
         step, grid = self.units_per_step, tile_grid(image.shape)
-        model, tiles = model_for(step, self.tables), []
-        for where in tqdm(grid, "tiles", disable=not self.progress):
-            bands, tried = analyse(image, where), []
-            for factor in _EFFORT[self.effort]:
-                tile = Encoder(bands, step, model, self.lagrange * factor).run()
-                units = tile.finished()
-                error = (bands * UNIT - tile.coeffs[-1]) / step
-                tried.append((float((error * error).sum()) + self.lagrange * 8 * sum(u.size for u in units), units))
-            tiles.append(min(tried, key=lambda t: t[0])[1])
+        model = model_for(step, self.tables)
+        tiles = [Encoder(analyse(image, where), step, model, self.lagrange).run().finished() for where in tqdm(grid, "tiles", disable=not self.progress)]
         units = [tile[u] for u in range(len(UNITS)) for tile in tiles]
         sizes = [u.size for u in units]
         chunks = []
