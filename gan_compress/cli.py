@@ -156,7 +156,7 @@ def encode(
     jobs: Annotated[int, typer.Option(help="Files at a time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ):
-    """Compress pictures into .gcz files. The codec's own parameters may be given too, e.g. --threshold 0.02 or --colors 16."""
+    """Compress pictures into .gcz files. The codec's own parameters may be given too, e.g. --codec dct --threshold 0.02."""
     from PIL import Image
     paths, params = _split(paths)
     if resize <= 0: raise ValueError(f"--resize must be positive, got {resize:g}")
