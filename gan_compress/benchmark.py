@@ -6,6 +6,7 @@
 __all__ = ['run', 'Coded', 'code_all', 'summary', 'BDRate', 'bd_rate', 'bd_table']
 
 # %% ../nbs/41_benchmark.ipynb #f3bfff97
+import ast
 import hashlib
 import importlib
 import json
@@ -164,17 +165,35 @@ def _versions():
     import PIL
     return {"gan_compress": __version__, "numpy": np.__version__, "pillow": PIL.__version__, "opencv": cv2.__version__, "python": platform.python_version()}
 
+def _sources(
+    file: Path, # a module of a package
+) -> dict[Path, str]: # code by file: the module's and that of all modules that it imports from its package
+    "What a module does, as far as its package decides it: code without comments and docstrings."
+    found, waiting = {}, [file]
+    while waiting:
+        file = waiting.pop()
+        if file in found: continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node, clean=False) is not None: node.body = node.body[1:] or [ast.Pass()]
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                waiting += filter(Path.is_file, [base.with_suffix(".py"), *(base / f"{name.name}.py" for name in node.names)])
+        found[file] = ast.unparse(tree)
+    return found
+
 @lru_cache
 def _code(module):
-    "Digest of a codec's module and of the files beside it whose names begin like its own."
+    "Digest of a module's code, of the code it stands on, and of the data files beside it whose names begin like its own."
     source = Path(importlib.import_module(module).__file__)
-    return _digest(*(file.read_bytes() for file in sorted(source.parent.glob(f"{source.stem}*"))))
+    data = sorted(f for f in source.parent.glob(f"{source.stem}[._]*") if f.is_file() and f.suffix != ".py")
+    return _digest(*(code.encode() for _, code in sorted(_sources(source).items())), *(f.read_bytes() for f in data))
 
 def _key(picture, contender, rate, metrics):
     "Key of a row; `picture` is the digest of its pixels."
     cls = codec_class(contender.codec)
-    made_by = [picture, contender.codec, cls.version, _code(cls.__module__), contender.params, contender.decode, rate, sorted(metrics), __version__, _versions()["pillow"]]
-    return _digest(json.dumps(made_by, sort_keys=True).encode())
+    codec, scores = [cls.version, _code(cls.__module__), contender.params, contender.decode], [sorted(metrics), _code(measure.__module__)]
+    return _digest(json.dumps([picture, contender.codec, *codec, rate, *scores, __version__, _versions()["pillow"]], sort_keys=True).encode())
 
 # %% ../nbs/41_benchmark.ipynb #cd2d4458
 class _Table:
