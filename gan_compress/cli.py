@@ -317,6 +317,14 @@ def plot(
     print(plots.save_figure(plots.rate_distortion(rows, wanted, curves), output or folder/"curves.svg"))
 
 # %% ../nbs/60_cli.ipynb #a0f83de2
+def _networks():
+    "What the commands on networks import, or how to install it."
+    try:
+        from gan_compress.gan import training
+    except ImportError as e:
+        raise ValueError(f"this command needs {e.name}: pip install 'gan_compress[train]', or set KERAS_BACKEND to what is installed (tensorflow, jax, torch)") from e
+    return training
+
 @app.command()
 def train_gan(
     data: Annotated[str, typer.Argument(help="shapes (drawn, needs no file), cars, dogs, or a folder of pictures.")],
@@ -331,19 +339,20 @@ def train_gan(
     labelled: Annotated[float, typer.Option(help="Share of the labels that an sgan sees.")] = 0.1,
     precision: Annotated[str, typer.Option(help="float32, or bfloat16 on a GPU.")] = "float32",
     seed: Annotated[int, typer.Option(help="Of weights, noise and order.")] = 0,
+    stop: Annotated[bool, typer.Option("--stop", help="End the run when training has gone wrong; it is said in any case.")] = False,
 ):
     """Train a DCGAN, CGAN or SGAN, or go on with a run."""
     from dataclasses import replace
     from gan_compress import datasets
+    train = _networks().train
     from gan_compress.gan.models import RECIPES
-    from gan_compress.gan.training import train
     if recipe not in RECIPES: raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
     options = {} if data == "shapes" else {"root": root, "cache": folder/"cache", "progress": True}
     pictures = datasets.load(data, "train", size, limit=limit, **options)
     if pictures.report: print(pictures.report)
     if kind == "sgan": pictures = datasets.hide_labels(pictures, labelled, seed)
     settings = RECIPES[recipe] if batch is None else replace(RECIPES[recipe], batch=batch)
-    run = train(pictures, kind, settings, epochs, folder, seed=seed, precision=precision, progress=True)
+    run = train(pictures, kind, settings, epochs, folder, seed=seed, precision=precision, stop=stop, progress=True)
     print(run.table().tail(1).T.to_string(header=False))
     print(f"{folder}: generator.npz, last.npz, history.json, samples")
 
@@ -359,11 +368,13 @@ def generate(
 ):
     """Make pictures with a trained generator."""
     import math
-    from gan_compress.gan import training
+    training = _networks()
+    from gan_compress.datasets import PICTURES
     from gan_compress.images import contact_sheet, save
     if n < 1: raise ValueError(f"-n must be at least 1, got {n}")
     if output.exists() and not force: raise ValueError(f"{output} exists; --force overwrites")
-    if output.suffix != ".png":
+    if output.suffix.lower() in PICTURES - {".png"}: raise ValueError(f"{output}: a grid is written as .png, single pictures go to a folder")
+    if output.suffix.lower() != ".png":
         if walk: raise ValueError("--walk makes a grid: give a .png to write")
         return print(f"{len(training.write_pictures(training.generate(run, n, label, seed), output))} pictures in {output}")
     columns = 8 if walk else math.ceil(math.sqrt(n))
@@ -379,10 +390,11 @@ def evaluate_gan(
     real: Annotated[Path, typer.Argument(help="Folder of real pictures.")],
     held_out: Annotated[Optional[Path], typer.Option(help="Folder of other real pictures [default: half of the real ones].")] = None,
     n: Annotated[int, typer.Option("-n", help="At most so many pictures of each.")] = 1000,
-    size: Annotated[Optional[int], typer.Option(help="Side at which pictures are compared [default: the generator's, or 64].")] = None,
+    size: Annotated[Optional[int], typer.Option(help="Side at which two folders are compared [default: 64]; a run has its own.")] = None,
 ):
     """Judge generated pictures against real ones, beside a floor (real) and a ceiling (noise)."""
     from gan_compress.gan.evaluation import evaluate
+    if (generated/"generator.npz").is_file() or generated.suffix == ".npz": _networks()    # a run makes its pictures first
     print(evaluate(generated, real, held_out, n, size).table().round(4).to_string())
 
 # %% ../nbs/60_cli.ipynb #ccfdc17d

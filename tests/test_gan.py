@@ -34,7 +34,7 @@ def demo():
 
     from gan_compress.datasets import shapes
     from gan_compress.gan.models import MODERN
-    return shapes(256, 32), shapes(128, 32, seed=1), replace(MODERN, base=8, batch=16, lr_g=2e-3, lr_d=2e-3, beta_1=.5, ema=.98, r1=0., norm_d=True, augment=())
+    return shapes(256, 32), shapes(128, 32, seed=1), replace(MODERN, base=8, batch=16, lr_g=2e-3, lr_d=2e-3, ema=.98)
 
 
 def plain(history):
@@ -134,6 +134,54 @@ def learn(kind, epochs):
     return result
 
 
+BAD = {                                        # words of a command -> what it has to say; {0} is a folder
+    "train-gan {0}/empty {0}/run": "no pictures in",
+    "train-gan {0}/flat {0}/run --kind cgan --size 32 --batch 4": "at least 2 classes, the set 'flat' has 0",
+    "train-gan {0}/one {0}/run --kind cgan --size 32 --batch 4": "at least 2 classes, the set 'one' has 1",
+    "train-gan {0}/flat {0}/run --size 32": "a step takes 64 x 1 pictures, the set 'flat' has 16",
+    "train-gan shapes {0}/run --size 48 --limit 64": "size must be one of 32, 64, 128",
+    "train-gan shapes {0}/run --size 32 --limit 64 --epochs 0": "epochs and save_every must be at least 1",
+    "train-gan shapes {0}/run --size 32 --limit 64 --kind sgan --labelled 0": "fraction must be above 0",
+    "train-gan shapes {0}/good --size 32 --limit 64": "holds a run with kind cgan, asked for is dcgan",
+    "generate {0}/empty {0}/x.png": "no trained generator",
+    "generate {0}/one/c/0.png {0}/x.png": "not a checkpoint",
+    "generate {0}/old.npz {0}/x.png": "format 0, this version reads format 1",
+    "generate {0}/other.npz {0}/x.png": "another architecture",
+    "generate {0}/good {0}/x.png --label 7": "no class '7'",
+    "generate {0}/good {0}/x.jpg": "a grid is written as .png",
+    "evaluate-gan {0}/flat {0}/nothing": "no folder",
+    "evaluate-gan {0}/good {0}/flat --size 64": "makes pictures of 32 px, asked for is 64",
+}
+
+
+def commands(folder):
+    "What the command line says to BAD: exit code and lines; then to what is right."
+    from dataclasses import replace
+
+    from typer.testing import CliRunner
+
+    from gan_compress.cli import app
+    from gan_compress.datasets import shapes
+    from gan_compress.gan.models import MODERN
+    from gan_compress.gan.training import train
+    from gan_compress.images import save
+    folder, data = Path(folder), shapes(16, 48)
+    for place in ("flat", "one/c"):
+        (folder / place).mkdir(parents=True)
+        for i, image in enumerate(data.images):
+            save(folder / place / f"{i}.png", image)
+    (folder / "empty").mkdir()
+    train(shapes(64), "cgan", replace(MODERN, base=4, batch=8), 1, folder / "good", kid_pictures=0)
+    with np.load(folder / "good" / "generator.npz") as stored:
+        arrays = dict(stored)
+        about = json.loads(str(arrays.pop("about")))
+    np.savez(folder / "old.npz", about=json.dumps(about | {"format": 0}), **arrays)
+    np.savez(folder / "other.npz", about=json.dumps(about | {"size": 64}), **arrays)
+    say = lambda line: CliRunner().invoke(app, line.format(folder).split())
+    results = {line: say(line) for line in (*BAD, "generate {0}/good {0}/out -n 20 --label dog", "evaluate-gan {0}/out/dog {0}/flat --size 32")}
+    return {line: (r.exit_code, r.output.strip().splitlines()[-30:]) for line, r in results.items()}
+
+
 # ------------------------------------------------------------------ the tests
 
 STEPS = {
@@ -166,7 +214,16 @@ def test_a_lost_run_goes_on_to_the_last_bit(backend, tmp_path_factory):
     assert again == one_go
 
 
-EPOCHS = {"dcgan": 12, "cgan": 64, "sgan": 20}
+def test_the_command_line_says_what_is_wrong_in_one_sentence(tmp_path):
+    said = child("tensorflow", "commands", tmp_path)
+    for line, message in BAD.items():
+        code, lines = said[line]
+        assert code == 2 and message in lines[-1] and lines[-1].startswith("error: "), (line, code, lines)
+    *_, (made, _), (judged, table) = said.values()
+    assert made == judged == 0 and any("kid@random-conv" in row for row in table), said
+
+
+EPOCHS = {"dcgan": 12, "cgan": 48, "sgan": 20}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -175,12 +232,12 @@ def test_it_learns(backend, kind):
     result = child(backend, "learn", kind, EPOCHS[kind])
     assert result["floor"] < result["made"] < result["ceiling"] / 2, result
     if kind == "cgan":
-        assert result["told"] > .41, result            # chance .25, four standard errors of 128 pictures above it
+        assert result["told"] > .5, result             # chance .25
     if kind == "sgan":
-        assert result["accuracy"] > .41, result        # likewise
+        assert result["accuracy"] > .41, result        # chance .25, four standard errors of 128 pictures above it
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    print(json.dumps({f.__name__: f for f in (straight, resumed, step, slopes, learn)}[sys.argv[1]](
+    print(json.dumps({f.__name__: f for f in (straight, resumed, step, slopes, learn, commands)}[sys.argv[1]](
         *(int(a) if a.isdigit() else a for a in sys.argv[2:]))))

@@ -297,15 +297,18 @@ def evaluate(
     real: str | Path | Dataset,  # a folder of real pictures, or a dataset
     held_out: str | Path | Dataset | None = None,  # other real pictures; None cuts `real` in two halves
     n: int = 1000,           # at most so many pictures of each
-    size: int | None = None, # pixels; by default the generator's size, or 64
+    size: int | None = None, # pixels, for folders: 64 by default; a generator has a size of its own
 ) -> Report:
-    "Judge a folder or a checkpoint against a folder or a dataset."
+    "Judge a folder or a checkpoint against a folder or a dataset. Raises `ValueError` for a size that the generator does not have."
     checkpoint = Path(fake).suffix == ".npz" or (Path(fake) / "generator.npz").is_file()
     if checkpoint:
         from gan_compress.gan.training import generate      # needs Keras, which comparing two folders does not
         fake = generate(fake, n)
+        if size not in (None, fake.images.shape[1]):
+            raise ValueError(f"the generator makes pictures of {fake.images.shape[1]} px, asked for is {size}")
         size = fake.images.shape[1]
-    def read(source): return source if isinstance(source, Dataset) else load_folder(source, size or 64, min_side=1, min_std=0, copies=1.01)
+    grey = checkpoint and fake.images.shape[3] == 1
+    def read(source): return source if isinstance(source, Dataset) else load_folder(source, size or 64, grey=grey, min_side=1, min_std=0, copies=1.01)
     fake, real = fake if checkpoint else read(fake), read(real)
     if held_out is None:
         order = np.random.default_rng(0).permutation(len(real))

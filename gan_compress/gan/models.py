@@ -85,8 +85,7 @@ class Recipe:
 
 AUGMENTS = ("color", "translation", "cutout")
 FAITHFUL = Recipe("faithful")
-MODERN = Recipe("modern", batch=64, kernel=4, norm_d=False, conditioning="projection", r1=.05, ema=.999,
-                augment=("translation",), flip=True, beta_2=.99)
+MODERN = Recipe("modern", batch=64, kernel=4, conditioning="projection", ema=.999, flip=True)
 RECIPES = {r.name: r for r in (FAITHFUL, MODERN)}
 
 # %% ../../nbs/10_gan_models.ipynb #0f073824
@@ -136,8 +135,7 @@ def generator(
     if n_classes:
         label = keras.Input((), dtype="int32", name="label")
         inputs.append(label)
-        if recipe.conditioning == "concat":
-            x = layers.Concatenate()([z, ops.one_hot(label, n_classes)])
+        x = layers.Concatenate()([z, ops.one_hot(label, n_classes)])
     def norm(x):
         if label is not None and recipe.conditioning == "projection":
             return layers.ReLU()(ConditionalBatchNorm(n_classes)([x, label]))

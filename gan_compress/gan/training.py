@@ -15,7 +15,9 @@ import os
 import platform
 import time
 import warnings
-from dataclasses import dataclass, replace
+import zipfile
+import zlib
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import keras
@@ -24,7 +26,7 @@ from keras import ops
 
 from ..datasets import Dataset
 from .evaluation import kid, random_conv
-from .models import LOSSES, MODERN, RECIPES, Recipe, label_loss, networks
+from .models import ConditionalBatchNorm, LOSSES, MODERN, RECIPES, Recipe, label_loss, networks
 from ..images import contact_sheet, save, write_atomic
 
 BACKEND = keras.backend.backend()
@@ -223,6 +225,22 @@ class GAN(keras.Model):
         self.optimizer.iterations.assign_add(1)
         return self.report((d_value, g_value, *more))
 
+    def settle(self, n=256):
+        """Measure the batch norm statistics of the averaged generator on n pictures.
+
+        Statistics averaged along the way belong to no network, and contrast and colours drift (Izmailov et al. 2018, section 3.2)."""
+        if self.sampler is self.generator:
+            return
+        norms = [getattr(layer, "norm", layer) for layer in self.sampler.layers if isinstance(layer, (keras.layers.BatchNormalization, ConditionalBatchNorm))]
+        z, labels = np.random.default_rng(0).normal(size=(n, self.recipe.z_dim)).astype("float32"), np.arange(n, dtype="int32") % max(self.n_classes, 1)
+        momentum, self.sampler.trainable = norms[0].momentum, True
+        for norm in norms:
+            norm.momentum = 0.
+        self.sampler([z, labels] if self.kind == "cgan" else z, training=True)
+        for norm in norms:
+            norm.momentum = momentum
+        self.sampler.trainable = False
+
     def held_out(self, images, labels):
         "The losses on pictures that nobody trains on, both networks in inference mode, without augmentation and penalties."
         loss = LOSSES[self.recipe.loss]
@@ -277,15 +295,20 @@ def _pack(variables, about):
     np.savez(buffer, about=json.dumps({"format": FORMAT, **about}), **arrays)
     return buffer.getvalue()
 
-def _about(path, stored):
-    about = json.loads(str(stored["about"])) if "about" in stored else {}
+def _read(path):
+    "What a checkpoint holds: (about, list of arrays)."
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {k: stored[k] for k in sorted(stored.files)}
+        about = json.loads(str(arrays.pop("about")))
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError) as error:   # what NumPy raises on what is no .npz
+        raise ValueError(f"{path} is not a checkpoint, or a damaged one") from error
     if about.get("format") != FORMAT:
         raise ValueError(f"{path} is a checkpoint of format {about.get('format')}, this version reads format {FORMAT}")
-    return about
+    return about, list(arrays.values())
 
-def _fill(path, variables, stored):
+def _fill(path, variables, saved):
     "Put the arrays of a file into variables; nothing is changed unless all of them fit."
-    saved = [stored[k] for k in sorted(stored.files) if k != "about"]
     shapes = [tuple(v.shape) for v in variables]
     if [s.shape for s in saved] != shapes:
         wrong = next((f"array {i} is {s.shape}, here {t}" for i, (s, t) in enumerate(zip(saved, shapes)) if s.shape != t), "the first ones agree")
@@ -307,10 +330,9 @@ def load_checkpoint(
     path: str | Path,   # written by `save_checkpoint`
     gan: GAN,           # of the same kind, recipe and size: receives the state
 ) -> dict: # the `about` that was saved
-    "Restore the whole state of a run. Raises `ValueError` when the file is of another format or architecture."
-    with np.load(path, allow_pickle=False) as stored:
-        about = _about(path, stored)
-        _fill(path, _state(gan), stored)
+    "Restore the whole state of a run. Raises `ValueError` when the file is damaged, or of another format or architecture."
+    about, saved = _read(path)
+    _fill(path, _state(gan), saved)
     return about
 
 # %% ../../nbs/11_gan_training.ipynb #8229db68
@@ -330,16 +352,18 @@ def pictures(
 def load_generator(
     folder: str | Path,  # of a run, or a generator.npz itself
 ) -> tuple: # (generator, dict of the run's settings: kind, recipe, size, channels, classes, data ...)
-    "Build the kept generator of a run. Raises `FileNotFoundError` when there is none, `ValueError` for another format."
+    "Build the kept generator of a run. Raises `FileNotFoundError` when there is none, `ValueError` for a damaged file or another format."
     path = Path(folder)
     path = path / "generator.npz" if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no trained generator at {path}: give the checkpoint folder of a run that has finished an epoch")
-    with np.load(path, allow_pickle=False) as stored:
-        about = _about(path, stored)
-        recipe = Recipe(**about["recipe"] | {"augment": tuple(about["recipe"]["augment"])})
-        generator, _ = networks(about["kind"], recipe, about["size"], about["channels"], len(about["classes"]))
-        _fill(path, generator.weights, stored)
+    about, saved = _read(path)
+    there, here = set(about["recipe"]), {field.name for field in fields(Recipe)}
+    if there != here:
+        raise ValueError(f"{path} was written by another version: in one of the two a recipe has no {', '.join(sorted(there ^ here))}")
+    recipe = Recipe(**about["recipe"] | {"augment": tuple(about["recipe"]["augment"])})
+    generator, _ = networks(about["kind"], recipe, about["size"], about["channels"], len(about["classes"]))
+    _fill(path, generator.weights, saved)
     generator.compile(jit_compile=_jit())
     return generator, about
 
@@ -480,6 +504,8 @@ def train(
         if recipe not in RECIPES:
             raise ValueError(f"recipe must be one of {', '.join(RECIPES)} or a Recipe, got {recipe!r}")
         recipe = RECIPES[recipe]
+    if epochs < 1 or save_every < 1:
+        raise ValueError(f"epochs and save_every must be at least 1, got {epochs} and {save_every}")
     size, channels = _check(dataset, test, kind, recipe)
     gan = GAN(kind, recipe, size, channels, len(dataset.classes) if kind != "dcgan" else 0, seed, precision)
     digest = hashlib.sha256(dataset.images.tobytes() + dataset.labels.tobytes()).hexdigest()[:16]
@@ -489,16 +515,15 @@ def train(
     best = keras.models.clone_model(gan.sampler)
     best.compile(jit_compile=_jit())
     if folder and (folder / "last.npz").is_file():
-        with np.load(folder / "last.npz", allow_pickle=False) as stored:
-            about = _about(folder / "last.npz", stored)
+        about, _ = _read(folder / "last.npz")
         for key, now in settings.items():
             if about["settings"][key] != now:
-                was, now = (({k: v for k, v in x.items() if about["settings"][key][k] != settings[key][k]} if key == "recipe" else x)
-                            for x in (about["settings"][key], now))
+                was = about["settings"][key]
+                if key == "recipe":
+                    was, now = ({k: v for k, v in x.items() if y.get(k) != v} for x, y in ((was, now), (now, was)))
                 raise ValueError(f"{folder} holds a run with {key} {was}, asked for is {now}: give another folder")
         history = load_checkpoint(folder / "last.npz", gan)["history"]
-        with np.load(folder / "generator.npz", allow_pickle=False) as stored:
-            _fill(folder / "generator.npz", best.weights, stored)
+        _fill(folder / "generator.npz", best.weights, _read(folder / "generator.npz")[1])
     settings["machine"] = machine()
 
     rng = np.random.default_rng([seed, 1])
@@ -523,6 +548,7 @@ def train(
             start = time.perf_counter()
             logs = gan.evaluate(test.images, test.labels, batch_size=min(recipe.batch, len(test)), verbose=0, return_dict=True)
             row |= {f"test_{k}": float(v) for k, v in logs.items()} | {"test_seconds": time.perf_counter() - start}
+        gan.settle()
         fakes = pictures(gan.sampler, z, labels)
         row["diversity"] = float(spread(fakes) / spread(sample))
         if kid_pictures:
