@@ -19,11 +19,13 @@ import typer
 from typer.core import TyperGroup
 
 import gan_compress as gc
-from .codec import make_codec
+from .codec import check_settings
 from .images import write_atomic
 
 # %% ../nbs/60_cli.ipynb #ee95f250
 def _say(kind, message): print(f"{kind}: {message}", file=sys.stderr)
+
+def _reason(error): return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename and error.strerror else str(error)
 
 class _Group(TyperGroup):
     "Turns the errors that the package raises on purpose into one line and exit code 2."
@@ -33,10 +35,8 @@ class _Group(TyperGroup):
                 warnings.simplefilter("always", UserWarning)
                 warnings.showwarning = lambda message, category, *a, **k: issubclass(category, UserWarning) and _say("note", message)
                 return super().invoke(ctx)
-        except OSError as e:
-            _say("error", f"{e.filename}: {e.strerror}" if e.filename and e.strerror else e)
-        except ValueError as e:
-            _say("error", e)
+        except (OSError, ValueError) as e:
+            _say("error", _reason(e))
         except KeyboardInterrupt:
             _say("stopped", "run the same command again to go on")
             raise typer.Exit(130) from None
@@ -91,30 +91,37 @@ def _jobs(paths, suffixes, extension, force):
     *words, out = paths
     files = _inputs(words, suffixes)
     folder = Path(out).is_dir() or out.endswith(("/", "\\")) or len(files) > 1 or Path(words[0]).is_dir()
-    if folder and Path(out).exists() and not Path(out).is_dir(): raise ValueError(f"{out} is a file; several pictures need a folder to go to")
+    target = Path(out) if folder else Path(out).parent
+    for place in (target, *target.parents):
+        if place.exists() and not place.is_dir(): raise ValueError(f"{place} is a file, a folder is needed to write to")
     pairs = [(f, Path(out)/(f.stem + extension) if folder else Path(out)) for f in files]
     twice = [p for p, n in Counter(p for _, p in pairs).items() if n > 1]
     if twice: raise ValueError(f"several pictures would be written to {twice[0]}; rename them or use several folders")
     there = [p for _, p in pairs if p.exists()]
     if there and not force: raise ValueError(f"{there[0]} exists{f' and {len(there) - 1} more do' if there[1:] else ''}; --force overwrites")
-    (Path(out) if folder else Path(out).parent).mkdir(parents=True, exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
     return pairs
 
 # %% ../nbs/60_cli.ipynb #9536de80
 def _batch(work, pairs, jobs, **options):
-    "Run `work(source, target, **options)` for all pairs; one line each, errors at the end, exit code 2 if there were any."
+    "Run `work(source, target, **options)` for all pairs; a line each, its notes and errors on the error stream; exit code 2 if there were errors."
     from joblib import Parallel, delayed
     from tqdm.auto import tqdm
 
     def guarded(source, target):
-        try:
-            return work(source, target, **options), None
-        except (ValueError, OSError) as e:
-            return None, f"{source}: {e}".replace(f"{source}: {source}", str(source))
+        line, error = None, None
+        with warnings.catch_warnings(record=True) as caught:       # may run in another process, which has nobody to tell
+            warnings.simplefilter("always", UserWarning)
+            try:
+                line = work(source, target, **options)
+            except (ValueError, OSError) as e:
+                error = _reason(e) if _reason(e).startswith(str(source)) else f"{source}: {_reason(e)}"
+        return line, error, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
 
     failed = 0
     runs = Parallel(n_jobs=min(jobs, len(pairs)), return_as="generator")(delayed(guarded)(*p) for p in pairs)
-    for line, error in tqdm(runs, total=len(pairs), disable=len(pairs) == 1, unit="file"):
+    for line, error, notes in tqdm(runs, total=len(pairs), disable=len(pairs) == 1, unit="file"):
+        for note in notes: tqdm.write(f"note: {note}", file=sys.stderr)
         if error: failed += 1; tqdm.write(f"error: {error}", file=sys.stderr)
         else: tqdm.write(line)
     if failed:
@@ -124,7 +131,10 @@ def _batch(work, pairs, jobs, **options):
 # %% ../nbs/60_cli.ipynb #8d0553ea
 EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-def _kb(n): return f"{n / 1024:.1f} KB"
+def _kb(n): return f"{n / 1024:.1f} KB" if n >= 1024 else f"{n} bytes"
+
+def _check_jobs(jobs):
+    if jobs < 1 and jobs != -1: raise ValueError(f"--jobs must be at least 1, or -1 for one per core, got {jobs}")
 
 def _encode_one(source, target, codec, quality, bpp, resize, params):
     from gan_compress import images
@@ -139,18 +149,19 @@ def _encode_one(source, target, codec, quality, bpp, resize, params):
 @app.command(context_settings=EXTRA)
 def encode(
     paths: Annotated[list[str], typer.Argument(help="Pictures, folders or globs, then where to: a .gcz file, or a folder.", metavar="IN... OUT")],
-    codec: Annotated[str, typer.Option(help="One of `gan-compress codecs`.")] = "dct",
+    codec: Annotated[str, typer.Option(help="One of `gan-compress codecs`.")] = "hybrid",
     quality: Annotated[Optional[float], typer.Option(help="1..100, about JPEG's [default: 50].")] = None,
     bpp: Annotated[Optional[float], typer.Option(help="Bits per pixel that the whole file must not exceed.")] = None,
     resize: Annotated[float, typer.Option(help="Scale both sides by this ratio first.")] = 1.0,
     jobs: Annotated[int, typer.Option(help="Files at a time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ):
-    """Compress pictures into .gcz files. The codec's own parameters may be given too, e.g. --threshold 0.02 or --colors 16."""
+    """Compress pictures into .gcz files. The codec's own parameters may be given too, e.g. --codec dct --threshold 0.02."""
     from PIL import Image
     paths, params = _split(paths)
     if resize <= 0: raise ValueError(f"--resize must be positive, got {resize:g}")
-    make_codec(codec, quality=quality, **params)                  # a wrong parameter is said once, not once a file
+    _check_jobs(jobs)
+    check_settings(codec, quality=quality, bpp=bpp, **params)      # said once, not once a file
     pairs = _jobs(paths, {e for e, f in Image.registered_extensions().items() if f in Image.OPEN}, ".gcz", force)
     _batch(_encode_one, pairs, jobs, codec=codec, quality=quality, bpp=bpp, resize=resize, params=params)
 
@@ -172,6 +183,7 @@ def decode(
 ):
     """Decompress .gcz files into pictures. A codec's decode options may be given too, e.g. --scale 2."""
     paths, options = _split(paths)
+    _check_jobs(jobs)
     _batch(_decode_one, _jobs(paths, {".gcz"}, "." + format.lstrip("."), force), jobs, salvage=salvage, options=options)
 
 # %% ../nbs/60_cli.ipynb #53ac4be2
@@ -181,7 +193,10 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ):
     """Print what a .gcz file says about itself: codec, parameters, sizes, chunks, damage."""
-    facts = gc.inspect(file.read_bytes())
+    try:
+        facts = gc.inspect(file.read_bytes())
+    except gc.BitstreamError as e:
+        raise ValueError(f"{file}: {e}") from None
     facts["icc"] = f"{len(facts['icc'])} bytes" if facts["icc"] else None
     if as_json: return print(json.dumps(facts, default=str))
     for key, value in facts.items():
@@ -203,15 +218,6 @@ def _numbers(text, name):
         return [float(w) for w in _words(text)]
     except ValueError:
         raise ValueError(f"--{name} takes numbers separated by commas, got {text!r}") from None
-
-def _busiest(image, height, width):
-    "The window of that size with the largest sum of gradients: top, left, height, width."
-    import numpy as np
-    from gan_compress.images import luma
-    edges = np.pad(np.abs(np.gradient(luma(image))).sum(0) if min(image.shape[:2]) > 1 else np.zeros(image.shape[:2]), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    sums = edges[height:, width:] - edges[:-height, width:] - edges[height:, :-width] + edges[:-height, :-width]
-    top, left = np.unravel_index(sums.argmax(), sums.shape)
-    return int(top), int(left), height, width
 
 def _report(title, sections):
     "A page of its own: headings, figures inside, tables. `sections` are (heading, [PNG files], table)."
@@ -246,14 +252,14 @@ def compare(
     image = load(picture)
     image = image[..., :3].copy() if image.ndim == 3 else image
     h, w = image.shape[:2]
-    window = tuple(int(v) for v in _numbers(crop, "crop")) if crop else _busiest(image, min(h, 120), min(w, 160))
+    window = tuple(int(v) for v in _numbers(crop, "crop")) if crop else plots.busiest(image, 120, 160)
     if len(window) != 4: raise ValueError(f"--crop takes top,left,height,width, got {crop!r}")
     metrics = [m for m in METRICS if LEAST_SIDE[m] <= min(h, w)]
     sections = []
     with tempfile.TemporaryDirectory() as folder:
         for rate in _numbers(bpp, "bpp"):
             coded = benchmark.code_all(image, names, bpp=rate)
-            figures = [plots.save_figure(plots.side_by_side(image, coded, window, columns=5), f"{folder}/{rate:g}.png"), plots.save_figure(plots.error_maps(image, coded, window, columns=5), f"{folder}/{rate:g}e.png")]
+            figures = [plots.save_figure(plots.side_by_side(image, coded, window, metrics=[m for m in ("psnr", "ssim") if m in metrics], columns=5), f"{folder}/{rate:g}.png"), plots.save_figure(plots.error_maps(image, coded, window, columns=5), f"{folder}/{rate:g}e.png")]
             rows = [{"codec": n, "bytes": len(c.data), "bpp": c.bpp, "within the rate": "yes" if c.fits else "no, its least file", **measure(image, c.picture, metrics)} for n, c in coded.items()]
             sections.append((f"{rate:g} bits per pixel", figures, pd.DataFrame(rows).sort_values("psnr", ascending=False)))
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -289,8 +295,12 @@ def benchmark(
     names = _words(codecs) or list(gc.list_codecs())
     rates = {"quality": _numbers(quality, "quality"), "bpp": _numbers(bpp, "bpp")}
     if not rates["quality"] and not rates["bpp"]: rates["bpp"] = [0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0]
-    rows = b.run(samples("photo") if folder == "embedded" else folder, names, **rates, metrics=_words(metrics) or METRICS,
-                 path=output, n_jobs=jobs, backend=backend, scheduler=scheduler, progress=True)
+    _check_jobs(jobs)
+    try:
+        rows = b.run(samples("photo") if folder == "embedded" else folder, names, **rates, metrics=_words(metrics) or METRICS,
+                     path=output, n_jobs=jobs, backend=backend, scheduler=scheduler, progress=True)
+    except RuntimeError as e:                                      # names codec and picture
+        raise ValueError(str(e)) from None
     tables = {"rows": rows, "summary": b.summary(rows)}
     if reference in names and "psnr" in rows: tables["bd_rates"] = b.bd_table(rows, reference)
     for name, table in tables.items():
@@ -411,7 +421,7 @@ def run_study(
     output: Path, # folder for the executed notebook, the report and what the notebook writes
     **parameters, # of the notebook; those that it does not have are left out
 ) -> Path: # the report
-    "Execute an analysis notebook by papermill and write its report. Raises what papermill raises when a cell fails; the partly executed notebook is kept."
+    "Execute an analysis notebook by papermill and write its report. `ValueError` naming the error when a cell fails; the partly executed notebook is kept."
     import nbformat
     import papermill
     from nbconvert import HTMLExporter
@@ -420,7 +430,10 @@ def run_study(
     known = papermill.inspect_notebook(str(notebook))
     parameters = {k: v for k, v in {"output": str(output), **parameters}.items() if k in known}
     done = output/f"{name}.ipynb"
-    papermill.execute_notebook(str(notebook), str(done), parameters, cwd=str(output), kernel_name="python3", log_output=False)
+    try:
+        papermill.execute_notebook(str(notebook), str(done), parameters, cwd=str(output), kernel_name="python3", log_output=False)
+    except papermill.PapermillExecutionError as e:
+        raise ValueError(f"{name} stopped at cell {e.exec_count}: {e.ename}: {e.evalue} (see {done})") from None
     html, _ = HTMLExporter(exclude_input=True, embed_images=True).from_notebook_node(nbformat.read(done, as_version=4))
     write_atomic(output/"report.html", html.encode())
     return output/"report.html"
@@ -433,6 +446,7 @@ def study(
     jobs: Annotated[int, typer.Option(help="Processes.")] = 2,
 ):
     """Run the analysis notebooks and write reports, figures and tables."""
+    _check_jobs(jobs)
     there = [s for s in STUDIES if (_analysis()/f"{s}.ipynb").exists()]
     for s in only or []:
         if s not in there: raise ValueError(f"no study is called {s!r}; there are {', '.join(there)}")
@@ -454,7 +468,7 @@ def study(
 # %% ../nbs/60_cli.ipynb #862e4442
 @app.command()
 def bench(
-    runs: Annotated[int, typer.Option(help="Runs of each; the median counts.")] = 5,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
     codec: Annotated[Optional[list[str]], typer.Option(help="This codec alone; may be given several times.")] = None,
 ):
     """Measure the CPU time of every codec on a 512x512 colour picture at quality 50, of k-means on 12 megapixels, and of start-up."""

@@ -114,6 +114,8 @@ def write_atomic(
     try:
         part.write_bytes(data)
         os.replace(part, path)
+    except OSError as e:
+        raise OSError(e.errno, e.strerror, str(path)) from None   # the user knows this name, not the temporary one
     finally:
         part.unlink(missing_ok=True)
 

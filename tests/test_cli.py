@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import gan_compress as gc
 from gan_compress.images import load, resize, sample, save
@@ -31,8 +32,8 @@ def test_round_trip(folder):
     run("decode", "cat.gcz", "back.png", cwd=folder)
     assert np.array_equal(load(folder / "back.png"), gc.decode((folder / "cat.gcz").read_bytes()))
     facts = json.loads(run("inspect", "cat.gcz", "--json", cwd=folder)[0])
-    assert facts["codec"] == "dct" and facts["bytes"] == (folder / "cat.gcz").stat().st_size
-    assert "threshold" in run("encode", "cat.png", "t.gcz", "--threshold", "0.02", cwd=folder)[0] + run("inspect", "t.gcz", cwd=folder)[0]
+    assert facts["codec"] == "hybrid" and facts["bytes"] == (folder / "cat.gcz").stat().st_size
+    assert "threshold" in run("encode", "cat.png", "t.gcz", "--codec", "dct", "--threshold", "0.02", cwd=folder)[0] + run("inspect", "t.gcz", cwd=folder)[0]
 
 
 def test_rate_resize_and_native_parameters(folder):
@@ -49,9 +50,10 @@ def test_folders_globs_and_jobs(folder):
     run("decode", "coded/*.gcz", "out/", "--format", "webp", cwd=folder)
     assert sorted(os.listdir(folder / "out")) == ["cat.webp", "cup.webp"]
     (folder / "broken.png").write_text("not a picture")
-    _, err = run("encode", folder, "again", cwd=folder, code=2)
-    assert "broken.png" in err and "1 of 3 files failed" in err
-    assert sorted(os.listdir(folder / "again")) == ["cat.gcz", "cup.gcz"]
+    Image.fromarray(sample("camera")[:20, :20]).convert("LA").save(folder / "grey.png")
+    _, err = run("encode", folder, "again", "--jobs", 2, cwd=folder, code=2)
+    assert "broken.png" in err and "1 of 4 files failed" in err and "grey.png: mode LA, converted to RGBA" in err and "UserWarning" not in err
+    assert sorted(os.listdir(folder / "again")) == ["cat.gcz", "cup.gcz", "grey.gcz"]
 
 
 @pytest.mark.parametrize("words, message", [
@@ -67,18 +69,23 @@ def test_folders_globs_and_jobs(folder):
     (["encode", "cat.png", "x.gcz", "--rank", "3"], "no parameter 'rank'"),
     (["encode", "cat.png", "x.gcz", "--resize", "-1"], "--resize must be positive"),
     (["encode", "cat.png", "no/such/dir/x.gcz/y.gcz/"], None),
-    (["encode", "cat.png", "/proc/x.gcz"], "/proc"),
+    (["encode", "cat.png", "x.gcz", "--bpp", "0.00001"], "cannot be reached: the least file"),
+    (["encode", "cat.png", "x.gcz", "--bpp", "nan"], "bpp must be a positive number, got nan"),
+    (["encode", "cat.png", "x.gcz", "--jobs", "0"], "--jobs must be at least 1"),
+    (["encode", "cat.png", "/proc/x.gcz"], "cat.png: /proc/x.gcz: "),
+    (["encode", "cat.png", "text.png/x.gcz"], "text.png is a file, a folder is needed"),
     (["decode", "cut.gcz", "x.png"], "file ends"),
     (["decode", "cat.png", "x.png"], "not a .gcz file"),
     (["decode", "good.gcz", "x.nope"], "no picture format"),
     (["decode", "good.gcz", "x.png", "--scale", "2"], "no decode option 'scale'"),
     (["inspect", "nothing.gcz"], "nothing.gcz"),
+    (["inspect", "cat.png"], "cat.png: not a .gcz file"),
     (["study", "--data", "nowhere"], "no such folder"),
 ])
 def test_what_is_wrong_is_one_sentence(folder, words, message):
     (folder / "text.png").write_text("hello")
     (folder / "empty.png").write_bytes(b"")
-    good = gc.encode(load(folder / "cat.png"))
+    good = gc.encode(load(folder / "cat.png"), "dct")
     (folder / "good.gcz").write_bytes(good)
     (folder / "there.gcz").write_bytes(good)
     (folder / "cut.gcz").write_bytes(good[:-9])
@@ -92,10 +99,20 @@ def test_what_is_wrong_is_one_sentence(folder, words, message):
 
 
 def test_salvage(folder):
-    (folder / "a.gcz").write_bytes(gc.encode(np.dstack([load(folder / "cat.png"), np.full((80, 120), 9, np.uint8)]))[:-3])
+    (folder / "a.gcz").write_bytes(gc.encode(np.dstack([load(folder / "cat.png"), np.full((80, 120), 9, np.uint8)]), "dct")[:-3])
     run("decode", "a.gcz", "a.png", cwd=folder, code=2)
     _, err = run("decode", "a.gcz", "a.png", "--salvage", cwd=folder)
     assert "transparency is lost" in err and load(folder / "a.png").shape == (80, 120, 4)
+
+
+def test_one_pixel_can_be_compared_and_a_codec_that_fails_is_named(folder):
+    save(folder / "one.png", load(folder / "cat.png")[:1, :1].copy())
+    out, _ = run("compare", "one.png", "--codecs", "dct,png", "--bpp", "300", "-o", "one.html", cwd=folder)
+    assert "psnr" in out and (folder / "one.html").stat().st_size > 1000
+    (folder / "wide").mkdir()
+    save(folder / "wide" / "wide.png", np.zeros((1, 70000), np.uint8))
+    _, err = run("benchmark", "wide", "--codecs", "jpeg", "--quality", 50, "--metrics", "psnr", "--jobs", 1, "-o", "rows", cwd=folder, code=2)
+    assert "error: jpeg" in err and "on wide.png" in err and "at most 65500 pixels" in err
 
 
 def test_help_names_every_command(tmp_path):

@@ -451,6 +451,7 @@ def from_range(
 
 # %% ../../nbs/30_dct.ipynb #ca4761e4
 _PRICE = 0.1 # lambda in squared luma DC steps a bit
+_QUALITY, _TABLES = (1, 9, 20, 44, 100), (1, 10.5, 21.5, 44, 100) # quality, and the scale of the tables that then gives JPEG's PSNR in spite of the price
 
 @dataclass(frozen=True)
 class DCT(Codec):
@@ -472,9 +473,9 @@ class DCT(Codec):
         if self.entropy is None: object.__setattr__(self, "entropy", "range" if self.threshold is None else "huffman")
 
     def pack(self) -> bytes:
-        "Back end and mode in one byte, then the quality in 1/256 (2 bytes) or the threshold (float64)."
+        "Back end and mode in one byte, then the scale of the tables in 1/256 (2 bytes) or the threshold (float64)."
         mode = (self.entropy == "huffman") | (self.threshold is not None) << 1
-        return struct.pack("<BH", mode, round(self.quality * 256)) if self.threshold is None else struct.pack("<Bd", mode, self.threshold)
+        return struct.pack("<BH", mode, round(self._scale() * 256)) if self.threshold is None else struct.pack("<Bd", mode, self.threshold)
 
     @classmethod
     def unpack(cls, data: bytes) -> "DCT":
@@ -482,10 +483,16 @@ class DCT(Codec):
         if mode > 3: raise ValueError(f"mode {mode} is not known")
         entropy = "huffman" if mode & 1 else "range"
         if mode & 2: return cls(threshold=struct.unpack("<d", data[1:])[0], entropy=entropy)
-        return cls(quality=struct.unpack("<H", data[1:])[0] / 256, entropy=entropy)
+        scale = struct.unpack("<H", data[1:])[0] / 256
+        if not 1 <= scale <= 100: raise ValueError(f"the tables' scale must be 1..100, got {scale}")
+        return cls(quality=scale if entropy == "huffman" else round(float(np.interp(scale, _TABLES, _QUALITY)), 6), entropy=entropy)
+
+    def _scale(self):
+        "What `step_tables` is given. Huffman's code comes without priced rounding, and needs no correction."
+        return self.quality if self.entropy == "huffman" else float(np.interp(self.quality, _QUALITY, _TABLES))
 
     def _steps(self):
-        return step_tables(self.quality) if self.threshold is None else [np.full((8, 8), UNIT, np.int32)] * 3
+        return step_tables(self._scale()) if self.threshold is None else [np.full((8, 8), UNIT, np.int32)] * 3
 
     def encode_payload(self, image: np.ndarray) -> bytes:
         coefs = [forward(p) for p in to_planes(image, self.threshold is None)]
