@@ -10,6 +10,7 @@ __all__ = ['MAGIC', 'FORMAT', 'MAX_PIXELS', 'BitstreamError', 'write_varint', 'r
 import zlib
 from binascii import crc_hqx
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 # %% ../nbs/20_bitstream.ipynb #e494a669
@@ -172,24 +173,28 @@ def salvage(
 
     def chunk_at(place):
         nonlocal budget
-        try:
-            budget -= min(read_varint(data, place + 1)[0], end - place)
-            return _read_chunk(data, place, end, header.short_crc)
-        except BitstreamError:
-            return None
+        stop = behind(place)
+        if stop > end or budget <= 0: return None
+        budget -= stop - place
+        try: return _read_chunk(data, place, end, header.short_crc)
+        except BitstreamError: return None
+
+    def behind(place):
+        "Where the chunk at a place ends if its length is right; beyond the end if it cannot be."
+        try: size, body = read_varint(data, place + 1)
+        except BitstreamError: return end + 1
+        return body + (2 if header.short_crc else 4) + size
 
     def sure(found):
         return found and (not header.short_crc or found[1] == end or chunk_at(found[1]))
 
-    chunks, lost = [], 0
-    while at < end and len(chunks) < header.n_chunks and budget > 0:
+    chunks = []
+    while at < end and len(chunks) < header.n_chunks:
         found = chunk_at(at)
         if not found:
             wrong.append(f"a chunk at byte {at} is damaged or cut off")
-            while at < end and budget > 0 and not sure(found):
-                at += 1
-                found = chunk_at(at) if at < end else None
-            if not sure(found): break
+            found = next(filter(sure, map(chunk_at, chain([behind(at)], range(at + 1, end)))), None)
+            if not found: break
         chunks.append(found[0])
         at = found[1]
     if len(chunks) < header.n_chunks: wrong.append(f"{header.n_chunks - len(chunks)} of {header.n_chunks} chunks are lost")

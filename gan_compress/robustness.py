@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,10 +25,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .benchmark import code_digest
 from .bitstream import MAGIC
-from .codec import decode
+from .codec import codec_class, decode, inspect
 from .images import check, write_atomic
 from .metrics import psnr, ssim
+from .plots import LINES, look, style
 
 # %% ../nbs/43_robustness.ipynb #68db362d
 def flip_bits(
@@ -188,7 +191,6 @@ def measure(
     With `path`, rows that the file already has are not measured again. ValueError if a file does not decode to the picture's size while it is whole."""
     import pandas as pd
     import PIL
-    from gan_compress import __version__
     image = check(image)
     grey = np.full_like(image, 128)
     grey = {"psnr": psnr(image, grey), "ssim": ssim(image, grey)}
@@ -198,7 +200,8 @@ def measure(
         scorers = [stack.enter_context(Scorer(image, timeout)) for _ in range(n_jobs)]
         for label, data in files.items():
             kind = _kind(data)
-            made = (picture, label, hashlib.sha256(data).hexdigest()[:16], f"gan_compress {__version__}" if kind == "gcz" else f"Pillow {PIL.__version__}")
+            decoder = f"gan_compress {code_digest(codec_class(inspect(data)['codec']).__module__)}" if kind == "gcz" else f"Pillow {PIL.__version__}"
+            made = (picture, label, hashlib.sha256(data).hexdigest()[:16], decoder)
             keys = [(*made, *case, seed) for case in cases]
             wanted += keys
             done = set(known[_KEY].itertuples(index=False, name=None))
@@ -244,26 +247,30 @@ def summarise(
         psnr_or_grey=("psnr_or_grey", "mean"), ssim_or_grey=("ssim_or_grey", "mean")).reset_index()
 
 def degradation_figure(
-    rows: "pandas.DataFrame", # from `measure`, of one or more pictures
+    rows: "pandas.DataFrame", # from `measure`, of one or more pictures; labels begin with a codec's name, e.g. "jpeg, baseline"
 ) -> "matplotlib.figure.Figure": # three rows (PSNR, SSIM, share decodable), a column for each kind of damage
     "Draw the means of `summarise`. Files that do not decode count as grey pictures; the dotted lines leave them out."
     import matplotlib.pyplot as plt
     table = summarise(rows)
     columns = {"bits": "bits flip", "cut": "the file is cut short", "zeros": "zeros in place of the rest"}
-    fig, axes = plt.subplots(3, 3, figsize=(9, 7.2), sharey="row", layout="constrained")
-    for i, (codec, mine) in enumerate(table.groupby("codec", sort=False)):
-        line = dict(color=f"C{i}", marker="osD^vPX*"[i % 8], ms=4)
-        for column, damage in zip(axes.T, columns):
-            part = mine[mine.damage == damage].sort_values("level")
-            x = part.level if damage == "bits" else 100 * part.level
-            for ax, name in zip(column, ["psnr", "ssim"]):
-                ax.plot(x, part[name], ":", lw=1, color=f"C{i}")
-                ax.plot(x, part[f"{name}_or_grey"], label=codec, **line)
-            column[2].plot(x, 100 * part.decodable, **line)
-    for ax, label in zip(axes[:, 0], ["PSNR (dB)", "SSIM", "files that decode (%)"]): ax.set_ylabel(label)
-    for ax, title in zip(axes[0], columns.values()): ax.set_title(title, fontsize=10)
-    for ax in axes[:, 0]: ax.set_xscale("log")
-    for ax, label in zip(axes[2], ["bit error rate", "share of the file that is left (%)", "share of the file that is left (%)"]): ax.set_xlabel(label)
-    for ax in axes.flat: ax.spines[["top", "right"]].set_visible(False)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    with style():
+        fig, axes = plt.subplots(3, 3, figsize=(9, 7.2), sharey="row", layout="constrained")
+        plt.close(fig)
+        drawn = Counter()
+        for label, mine in table.groupby("codec", sort=False):
+            codec = label.split(",")[0]
+            line = look(codec) | {"linestyle": LINES[drawn[codec] % len(LINES)]}
+            drawn[codec] += 1
+            for column, damage in zip(axes.T, columns):
+                part = mine[mine.damage == damage].sort_values("level")
+                x = part.level if damage == "bits" else 100 * part.level
+                for ax, name in zip(column, ["psnr", "ssim"]):
+                    ax.plot(x, part[name], ":", lw=.8, color=line["color"])
+                    ax.plot(x, part[f"{name}_or_grey"], label=label, **line)
+                column[2].plot(x, 100 * part.decodable, **line)
+        for ax, label in zip(axes[:, 0], ["PSNR (dB)", "SSIM", "files that decode (%)"]): ax.set_ylabel(label)
+        for ax, title in zip(axes[0], columns.values()): ax.set_title(title, fontsize=10)
+        for ax in axes[:, 0]: ax.set_xscale("log")
+        for ax, label in zip(axes[2], ["bit error rate", "share of the file that is left (%)", "share of the file that is left (%)"]): ax.set_xlabel(label)
+        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
     return fig
