@@ -168,7 +168,7 @@ def _versions():
 def _sources(
     file: Path, # a module of a package
 ) -> dict[Path, str]: # code by file: the module's and that of all modules that it imports from its package
-    "What a module does, as far as its package decides it: code without comments and docstrings."
+    "What a module does, as far as its package decides it: code without comments, docstrings and the registry of codecs."
     found, waiting = {}, [file]
     while waiting:
         file = waiting.pop()
@@ -179,6 +179,7 @@ def _sources(
             if isinstance(node, ast.ImportFrom) and node.level:
                 base = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
                 waiting += filter(Path.is_file, [base.with_suffix(".py"), *(base / f"{name.name}.py" for name in node.names)])
+        tree.body = [node for node in tree.body if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CODECS")]
         found[file] = ast.unparse(tree)
     return found
 
