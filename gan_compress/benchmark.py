@@ -187,10 +187,10 @@ def _sources(
 def code_digest(
     module: str, # name of a module of this package, as "gan_compress.codecs.dct"
 ) -> str: # 16 hexadecimal digits
-    "Digest of a module's code, of the code it stands on, and of the data files beside it whose names begin like its own. Comments and docstrings do not count."
-    source = Path(importlib.import_module(module).__file__)
-    data = sorted(f for f in source.parent.glob(f"{source.stem}[._]*") if f.is_file() and f.suffix != ".py")
-    return _digest(*(code.encode() for _, code in sorted(_sources(source).items())), *(f.read_bytes() for f in data))
+    "Digest of a module's code, of the code it stands on, and of the data files beside them whose names begin like theirs. Comments and docstrings do not count."
+    sources = _sources(Path(importlib.import_module(module).__file__))
+    data = sorted(f for s in sources for f in s.parent.glob(f"{s.stem}[._]*") if f.is_file() and f.suffix != ".py")
+    return _digest(*(code.encode() for _, code in sorted(sources.items())), *(f.read_bytes() for f in data))
 
 def _key(picture, contender, rate, metrics):
     "Key of a row; `picture` is the digest of its pixels."
