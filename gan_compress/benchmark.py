@@ -402,6 +402,8 @@ def _bd(reference, test, limits, names=("reference", "test")):
         order = np.argsort(rate)
         rate, quality = np.asarray(rate)[order], np.asarray(quality)[order]
         rate, quality = rate[np.isfinite(quality)], quality[np.isfinite(quality)]
+        new = np.append(True, (np.diff(rate) != 0) | (np.diff(quality) != 0))[:len(rate)] # two settings may give the same files
+        rate, quality = rate[new], quality[new]
         if len(rate) < 4: raise ValueError(f"the curve of {name} has {len(rate)} points, a BD-rate needs at least 4 (better 8)")
         falls = np.flatnonzero((np.diff(quality) <= 0) | (np.diff(rate) <= 0))
         if len(falls):
