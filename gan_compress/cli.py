@@ -471,7 +471,10 @@ def run_study(
         raise ValueError(f"{name} stopped at cell {e.exec_count}: {e.ename}: {e.evalue} (see {done})") from None
     except DeadKernelError:
         raise ValueError(f"{name}: the notebook's process was ended from outside, most often for want of memory") from None
-    html, _ = HTMLExporter(exclude_input=True, embed_images=True).from_notebook_node(nbformat.read(done, as_version=4))
+    notebook = nbformat.read(done, as_version=4)
+    for cell in notebook.cells:                                   # what libraries say to the error stream stays in the notebook
+        if cell.cell_type == "code": cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    html, _ = HTMLExporter(exclude_input=True, exclude_output_prompt=True, embed_images=True).from_notebook_node(notebook)
     write_atomic(output/"report.html", html.encode())
     return output/"report.html"
 
@@ -501,8 +504,11 @@ def study(
         reports.append(run_study(s, output/s, **own))
     for report in reports:
         print(f"\nreport  {report}")
-        for f in sorted(p for p in report.parent.rglob("*") if p.suffix in (".png", ".svg", ".csv", ".json") and not p.name.startswith(".")):
-            print(f"        {f.relative_to(report.parent)}")
+        deeper = Counter()
+        for f in sorted(p.relative_to(report.parent) for p in report.parent.rglob("*") if p.suffix in (".png", ".jpg", ".svg", ".csv", ".json") and not p.name.startswith(".")):
+            if len(f.parts) > 2: deeper[f.parts[0]] += 1
+            else: print(f"        {f}")
+        for folder, n in deeper.items(): print(f"        {folder}/...: {n} files in sub-folders")
 
 # %% ../nbs/60_cli.ipynb #862e4442
 @app.command()
