@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['KIND', 'PIXEL', 'UNIT', 'FRACTION', 'LEVELS', 'UNITS', 'DIAGONALS', 'PASSES', 'N_GROUPS', 'DIRECT', 'N_SYMBOLS',
-           'SCALE', 'THRESHOLDS', 'N_CONTEXTS', 'TABLES', 'TILE', 'LAGRANGE', 'TAPS', 'N_TAPS', 'N_CLASSES', 'LEAST',
-           'lapping', 'basis_norms', 'exact', 'forward', 'inverse', 'forward4', 'inverse4', 'Pass', 'take', 'place',
-           'around', 'relief', 'n_features', 'walk', 'contexts', 'to_symbols', 'put_magnitudes', 'get_magnitudes',
-           'Model', 'cost', 'load_tables', 'build_model', 'nearest', 'model_for', 'Tile', 'Decoder', 'quantise', 'Unit',
-           'Encoder', 'classify', 'mirrored_differences', 'smooth', 'to_rgb', 'render', 'tile_grid', 'analyse',
-           'Latents', 'group_units', 'fill', 'Hybrid']
+           'SCALE', 'THRESHOLDS', 'N_CONTEXTS', 'TABLES', 'TILE', 'LAGRANGE', 'TAPS', 'N_TAPS', 'N_CLASSES', 'REACH',
+           'LEAST', 'NETWORKS', 'EFFORTS', 'lapping', 'basis_norms', 'exact', 'forward', 'inverse', 'forward4',
+           'inverse4', 'Pass', 'take', 'place', 'around', 'relief', 'n_features', 'walk', 'contexts', 'to_symbols',
+           'put_magnitudes', 'get_magnitudes', 'Model', 'cost', 'load_tables', 'build_model', 'nearest', 'model_for',
+           'Tile', 'Decoder', 'quantise', 'Unit', 'Encoder', 'classify', 'mirrored_differences', 'smooth', 'to_rgb',
+           'decoded_planes', 'render', 'tile_grid', 'analyse', 'Latents', 'group_units', 'fill', 'encode_tile',
+           'Hybrid']
 
 # %% ../../nbs/51_hybrid.ipynb #db75ab40
 import struct
@@ -529,22 +530,39 @@ def to_rgb(
     _, cb, cr = planes
     return np.clip(np.stack([y + 5743 * cr, y - 1410 * cb - 2925 * cr, y + 7258 * cb], -1) >> 16, 0, 255).astype(np.uint8)
 
+def decoded_planes(
+    coeffs: np.ndarray, # int32 (n,64,h,w) in 1/UNIT
+    shape: tuple[int, ...], # of the picture, (H,W) or (H,W,3)
+    step: int, # quantiser step in 1/UNIT
+    filters: np.ndarray, # int32 (3, N_CLASSES, N_TAPS), from the model
+) -> list[np.ndarray]: # int32 (H,W) each, Y - 128 and perhaps Cb, Cr, in 1/PIXEL
+    "Coefficients to samples: inverse transform and edge filter."
+    planes = [inverse(c)[:shape[0], :shape[1]] for c in coeffs]
+    classes = classify(planes[0], step)
+    return [smooth(p, classes, f) for p, f in zip(planes, filters)]
+
+REACH = 16 # blocks: farther away, nothing changes a pixel, networks included
+
 def render(
     coeffs: np.ndarray, # int32 (n,64,h,w) in 1/UNIT
     shape: tuple[int, ...], # of the picture
     step: int, # quantiser step in 1/UNIT
     filters: np.ndarray, # int32 (3, N_CLASSES, N_TAPS), from the model
+    networks: str = "none", # one of `NETWORKS`
+    realism: float = 0.0, # 0..1, see `codecs.networks.restore`
+    progress: bool = False, # show a progress bar over the strips
 ) -> np.ndarray: # uint8 picture of that shape
-    "Coefficients to pixels, in strips of a tile's height that overlap by what the transform and the filter reach."
+    "Coefficients to pixels, in strips of a tile's height that overlap by what transform, filter and networks reach."
+    from tqdm.auto import tqdm
+    if networks != "none": from gan_compress.codecs.networks import restore
     out = np.empty(shape, np.uint8)
-    step_rows, margin = TILE // 8, 2
-    for r in range(0, coeffs.shape[2], step_rows):
-        a, b = max(r - margin, 0), r + step_rows + margin
-        planes = [inverse(c[:, a:b])[:, :shape[1]] for c in coeffs]
-        planes = [p[:shape[0] - 8 * a] for p in planes]
-        classes = classify(planes[0], step)
-        planes = [smooth(p, classes, f)[8 * (r - a):8 * (r - a) + TILE] for p, f in zip(planes, filters)]
-        out[8 * r:8 * r + TILE] = to_rgb(planes)
+    step_rows, margin = TILE // 8, 2 if networks == "none" else REACH
+    for r in tqdm(range(0, coeffs.shape[2], step_rows), "strips", disable=not progress):
+        a = max(r - margin, 0)
+        strip = coeffs[:, :, a:r + step_rows + margin]
+        planes = decoded_planes(strip, (shape[0] - 8 * a, shape[1]), step, filters)
+        if networks != "none": planes = restore(planes, strip, step, realism)
+        out[8 * r:8 * r + TILE] = to_rgb([p[8 * (r - a):8 * (r - a) + TILE] for p in planes])
     return out
 
 # %% ../../nbs/51_hybrid.ipynb #b47bba1a
@@ -609,7 +627,28 @@ def fill(
         plane[lost] = np.rint(guess[lost]).astype(np.int32)
 
 # %% ../../nbs/51_hybrid.ipynb #f375cbe6
-_NETWORKS = ("none",) # position: number in the file
+NETWORKS = ("none", "generator") # position: number in the file; 1 is set 1 of `codecs.networks`
+EFFORTS = ("normal", "high")
+
+def encode_tile(
+    image: np.ndarray, # uint8 (H,W) or (H,W,3)
+    tile: tuple[slice, slice], # from `tile_grid`
+    step: int, # quantiser step in 1/UNIT
+    model: Model,
+    lagrange: float = LAGRANGE, # squared steps per bit
+    effort: str = "normal", # one of `EFFORTS`
+) -> Encoder: # after its walk
+    """Quantise a tile. With high effort once more, aiming beside the mark by what the decoder's edge filter will add.
+
+    The filter pulls decoded samples towards what it expects, wherever that is right or wrong; what it adds need not be coded, what it spoils can be put right."""
+    bands = analyse(image, tile)
+    first = Encoder(bands, step, model, lagrange).run()
+    if effort == "normal": return first
+    coeffs = first.coeffs[-1]
+    size = 8 * coeffs.shape[2], 8 * coeffs.shape[3]
+    added = [after - inverse(c) for after, c in zip(decoded_planes(coeffs, size, step, model.filters), coeffs)]
+    return Encoder(bands - np.stack([forward(p / np.float32(PIXEL)) for p in added]), step, model, lagrange).run()
+
 
 @dataclass(frozen=True)
 class Hybrid(Codec):
@@ -622,11 +661,12 @@ class Hybrid(Codec):
     quality_step: ClassVar[float] = 1 / 256
     repeat_header: ClassVar[bool] = True
     short_crc: ClassVar[bool] = True
-    decode_options: ClassVar[tuple] = ("progress",)
+    decode_options: ClassVar[tuple] = ("progress", "realism")
 
     step: float | None = None # quantiser step in grey levels, 1..1000; None: from the quality
     lagrange: float = LAGRANGE # squared steps that a bit is worth to the encoder, 0..1; 0 rounds to the nearest
-    networks: str = "none" # which networks the decoder shall use; so far there are none
+    networks: str = "generator" # which networks the decoder shall use, "none" or "generator"
+    effort: str = "normal" # "high" encodes every tile twice, for smaller files
     progress: bool = False # show a progress bar over the tiles while encoding
     tables: int = TABLES # the set of tables
 
@@ -634,7 +674,8 @@ class Hybrid(Codec):
         super().__post_init__()
         if self.step is not None and not 1 <= self.step <= 1000: raise ValueError(f"step must be 1..1000 grey levels, got {self.step!r}")
         if not 0 <= self.lagrange <= 1: raise ValueError(f"lagrange must be 0..1 squared steps per bit, got {self.lagrange!r}")
-        if self.networks not in _NETWORKS: raise ValueError(f"networks must be one of {', '.join(_NETWORKS)}, got {self.networks!r}")
+        if self.networks not in NETWORKS: raise ValueError(f"networks must be one of {', '.join(NETWORKS)}, got {self.networks!r}")
+        if self.effort not in EFFORTS: raise ValueError(f"effort must be one of {', '.join(EFFORTS)}, got {self.effort!r}")
         load_tables(self.tables)
 
     @property
@@ -644,19 +685,19 @@ class Hybrid(Codec):
         return round(float(np.exp(np.interp(self.quality, *load_tables(self.tables)["quality"]))) * UNIT)
 
     def pack(self):
-        return struct.pack("<HBB", self.units_per_step, self.tables, _NETWORKS.index(self.networks))
+        return struct.pack("<HBB", self.units_per_step, self.tables, NETWORKS.index(self.networks))
 
     @classmethod
     def unpack(cls, data):
         step, tables, networks = struct.unpack("<HBB", data)
-        if networks >= len(_NETWORKS): raise ValueError(f"networks number {networks} are not in this version of gan_compress; a newer one will have them")
-        return cls(step=step / UNIT, tables=tables, networks=_NETWORKS[networks])
+        if networks >= len(NETWORKS): raise ValueError(f"networks number {networks} are not in this version of gan_compress; a newer one will have them")
+        return cls(step=step / UNIT, tables=tables, networks=NETWORKS[networks])
 
     def encode_chunks(self, image):
         from tqdm.auto import tqdm
         step, grid = self.units_per_step, tile_grid(image.shape)
         model = model_for(step, self.tables)
-        tiles = [Encoder(analyse(image, where), step, model, self.lagrange).run().finished() for where in tqdm(grid, "tiles", disable=not self.progress)]
+        tiles = [encode_tile(image, where, step, model, self.lagrange, self.effort).finished() for where in tqdm(grid, "tiles", disable=not self.progress)]
         units = [tile[u] for u in range(len(UNITS)) for tile in tiles]
         sizes = [u.size for u in units]
         chunks = []
@@ -706,10 +747,12 @@ class Hybrid(Codec):
         fill(coeffs, lost)
         return Latents(coeffs, step, units)
 
-    def decode_chunks(self, chunks, shape, strict=True, progress=False):
+    def decode_chunks(self, chunks, shape, strict=True, progress=False, realism=0.0):
+        if not 0 <= realism <= 1: raise ValueError(f"realism must be 0 (nearest to the original) .. 1 (most natural), got {realism!r}")
+        if realism and self.networks == "none": raise ValueError("realism needs a file for networks; this one was encoded with networks='none'")
         if not strict and not chunks: return np.full(shape, 128, np.uint8)
         y = self.latents(chunks, shape, strict, progress)
-        return render(y.coeffs, shape, y.step, model_for(y.step, self.tables).filters)
+        return render(y.coeffs, shape, y.step, model_for(y.step, self.tables).filters, self.networks, realism, progress)
 
     def describe(self, chunks, shape):
         names = ("means of 128x128 and 32x32", "32x32 to 8x8", "diagonal 1", "diagonal 2", "diagonals 3, 4", "diagonals 5 to 7", "diagonals 8 to 14")
