@@ -318,7 +318,7 @@ def validate(
     bd = [bjontegaard.bd_rate(r[::-1], db(a)[::-1], r[::-1], db(b)[::-1], method="pchip") for r, a, b in zip(rates, none, ours)]
     return {"bd_rate": float(np.mean(bd)), "gain": float(np.mean(db(ours) - db(none))), "gmsd": float(gmsd_ours.mean()), "gmsd_none": float(gmsd_none.mean())}
 
-# %% ../nbs/54_hybrid_training.ipynb #cfc30737
+# %% ../nbs/54_hybrid_training.ipynb #faafaf51
 def save_weights(
     path: str | Path, # .npz
     network: keras.Model,
@@ -358,7 +358,7 @@ def train_hybrid(
     work = Path(work)
     place = work / stage
     if stage == "perceptual" and start is None: start = work / "fidelity" / "best.npz"
-    run = Training(stage, keras.optimizers.schedules.CosineDecay(rate / 10, steps, alpha=.5, warmup_target=rate, warmup_steps=min(200, steps)), seed=seed)
+    run = Training(stage, keras.optimizers.schedules.CosineDecay(rate / 10, steps, alpha=.05, warmup_target=rate, warmup_steps=min(200, steps)), seed=seed)
     if start is not None:
         if not Path(start).is_file(): raise FileNotFoundError(f"{start}: no weights to begin with; train the stage fidelity first, or name a file")
         for network in (run.generator, run.sampler): load_weights(start, network)
