@@ -637,16 +637,21 @@ def encode_tile(
     model: Model,
     lagrange: float = LAGRANGE, # squared steps per bit
     effort: str = "normal", # one of `EFFORTS`
+    networks: str = "none", # one of `NETWORKS`
 ) -> Encoder: # after its walk
-    """Quantise a tile. With high effort once more, aiming beside the mark by what the decoder's edge filter will add.
+    """Quantise a tile. With high effort once more, aiming beside the mark by what the decoder's edge filter and networks will add.
 
-    The filter pulls decoded samples towards what it expects, wherever that is right or wrong; what it adds need not be coded, what it spoils can be put right."""
+    They pull decoded samples towards what they expect, wherever that is right or wrong; what they add need not be coded, what they spoil can be put right."""
     bands = analyse(image, tile)
     first = Encoder(bands, step, model, lagrange).run()
     if effort == "normal": return first
     coeffs = first.coeffs[-1]
     size = 8 * coeffs.shape[2], 8 * coeffs.shape[3]
-    added = [after - inverse(c) for after, c in zip(decoded_planes(coeffs, size, step, model.filters), coeffs)]
+    planes = decoded_planes(coeffs, size, step, model.filters)
+    if networks != "none":
+        from gan_compress.codecs.networks import restore
+        planes = restore(planes, coeffs, step)
+    added = [after - inverse(c) for after, c in zip(planes, coeffs)]
     return Encoder(bands - np.stack([forward(p / np.float32(PIXEL)) for p in added]), step, model, lagrange).run()
 
 
@@ -697,7 +702,7 @@ class Hybrid(Codec):
         from tqdm.auto import tqdm
         step, grid = self.units_per_step, tile_grid(image.shape)
         model = model_for(step, self.tables)
-        tiles = [encode_tile(image, where, step, model, self.lagrange, self.effort).finished() for where in tqdm(grid, "tiles", disable=not self.progress)]
+        tiles = [encode_tile(image, where, step, model, self.lagrange, self.effort, self.networks).finished() for where in tqdm(grid, "tiles", disable=not self.progress)]
         units = [tile[u] for u in range(len(UNITS)) for tile in tiles]
         sizes = [u.size for u in units]
         chunks = []
