@@ -168,7 +168,7 @@ def _versions():
 def _sources(
     file: Path, # a module of a package
 ) -> dict[Path, str]: # code by file: the module's and that of all modules that it imports from its package
-    "What a module does, as far as its package decides it: code without comments and docstrings."
+    "What a module does, as far as its package decides it: code without comments, docstrings and the registry of codecs."
     found, waiting = {}, [file]
     while waiting:
         file = waiting.pop()
@@ -179,6 +179,7 @@ def _sources(
             if isinstance(node, ast.ImportFrom) and node.level:
                 base = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
                 waiting += filter(Path.is_file, [base.with_suffix(".py"), *(base / f"{name.name}.py" for name in node.names)])
+        tree.body = [node for node in tree.body if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CODECS")]
         found[file] = ast.unparse(tree)
     return found
 
@@ -186,10 +187,10 @@ def _sources(
 def code_digest(
     module: str, # name of a module of this package, as "gan_compress.codecs.dct"
 ) -> str: # 16 hexadecimal digits
-    "Digest of a module's code, of the code it stands on, and of the data files beside it whose names begin like its own. Comments and docstrings do not count."
-    source = Path(importlib.import_module(module).__file__)
-    data = sorted(f for f in source.parent.glob(f"{source.stem}[._]*") if f.is_file() and f.suffix != ".py")
-    return _digest(*(code.encode() for _, code in sorted(_sources(source).items())), *(f.read_bytes() for f in data))
+    "Digest of a module's code, of the code it stands on, and of the data files beside them whose names begin like theirs. Comments and docstrings do not count."
+    sources = _sources(Path(importlib.import_module(module).__file__))
+    data = sorted(f for s in sources for f in s.parent.glob(f"{s.stem}[._]*") if f.is_file() and f.suffix != ".py")
+    return _digest(*(code.encode() for _, code in sorted(sources.items())), *(f.read_bytes() for f in data))
 
 def _key(picture, contender, rate, metrics):
     "Key of a row; `picture` is the digest of its pixels."

@@ -9,9 +9,11 @@ __all__ = ['app', 'EXTRA', 'ROLES', 'STUDIES', 'encode', 'decode', 'inspect', 'c
 # %% ../nbs/60_cli.ipynb #4061fedb
 import glob
 import json
+import os
 import sys
 import warnings
 from collections import Counter
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -38,7 +40,7 @@ class _Group(TyperGroup):
         except (OSError, ValueError) as e:
             _say("error", _reason(e))
         except KeyboardInterrupt:
-            _say("stopped", "run the same command again to go on")
+            _say("stopped", "run the same command again to go on" if ctx.invoked_subcommand in ("benchmark", "study", "train-gan") else "nothing was left half written")
             raise typer.Exit(130) from None
         raise typer.Exit(2)
 
@@ -68,9 +70,16 @@ def _split(words):
             value = value if eq else next(words, None)
             if value is None: raise ValueError(f"--{name} needs a value")
             params[name.replace("-", "_")] = _value(value)
+        elif word.startswith("-") and not Path(word).exists():
+            raise ValueError(f"there is no option {word}; names are written out, as in --quality 50")
         else:
             paths.append(word)
     return paths, params
+
+def _readable():
+    "Extensions of the files that Pillow reads."
+    from PIL import Image
+    return {e for e, f in Image.registered_extensions().items() if f in Image.OPEN}
 
 def _inputs(words, suffixes):
     "The files that files, folders and globs stand for; `suffixes` selects in folders."
@@ -92,10 +101,13 @@ def _jobs(paths, suffixes, extension, force):
     files = _inputs(words, suffixes)
     folder = Path(out).is_dir() or out.endswith(("/", "\\")) or len(files) > 1 or Path(words[0]).is_dir()
     target = Path(out) if folder else Path(out).parent
+    if not folder and Path(out).suffix.lower() in suffixes: raise ValueError(f"{out}: that is a name for what is read; the file to write should end in {extension}")
     for place in (target, *target.parents):
         if place.exists() and not place.is_dir(): raise ValueError(f"{place} is a file, a folder is needed to write to")
     pairs = [(f, Path(out)/(f.stem + extension) if folder else Path(out)) for f in files]
     twice = [p for p, n in Counter(p for _, p in pairs).items() if n > 1]
+    for source, p in pairs:
+        if p.resolve() == source.resolve(): raise ValueError(f"{p} would be written over itself")
     if twice: raise ValueError(f"several pictures would be written to {twice[0]}; rename them or use several folders")
     there = [p for _, p in pairs if p.exists()]
     if there and not force: raise ValueError(f"{there[0]} exists{f' and {len(there) - 1} more do' if there[1:] else ''}; --force overwrites")
@@ -118,12 +130,16 @@ def _batch(work, pairs, jobs, **options):
                 error = _reason(e) if _reason(e).startswith(str(source)) else f"{source}: {_reason(e)}"
         return line, error, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
 
-    failed = 0
+    failed = written = 0
     runs = Parallel(n_jobs=min(jobs, len(pairs)), return_as="generator")(delayed(guarded)(*p) for p in pairs)
-    for line, error, notes in tqdm(runs, total=len(pairs), disable=len(pairs) == 1, unit="file"):
-        for note in notes: tqdm.write(f"note: {note}", file=sys.stderr)
-        if error: failed += 1; tqdm.write(f"error: {error}", file=sys.stderr)
-        else: tqdm.write(line)
+    try:
+        for line, error, notes in tqdm(runs, total=len(pairs), disable=len(pairs) == 1, unit="file"):
+            for note in notes: tqdm.write(f"note: {note}", file=sys.stderr)
+            if error: failed += 1; tqdm.write(f"error: {error}", file=sys.stderr)
+            else: written += 1; tqdm.write(line)
+    except KeyboardInterrupt:
+        _say("stopped", f"{written} of {len(pairs)} files are written, none by half")
+        raise typer.Exit(130) from None
     if failed:
         if len(pairs) > 1: _say("error", f"{failed} of {len(pairs)} files failed")
         raise typer.Exit(2)
@@ -157,12 +173,11 @@ def encode(
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ):
     """Compress pictures into .gcz files. The codec's own parameters may be given too, e.g. --codec dct --threshold 0.02."""
-    from PIL import Image
     paths, params = _split(paths)
     if resize <= 0: raise ValueError(f"--resize must be positive, got {resize:g}")
     _check_jobs(jobs)
     check_settings(codec, quality=quality, bpp=bpp, **params)      # said once, not once a file
-    pairs = _jobs(paths, {e for e, f in Image.registered_extensions().items() if f in Image.OPEN}, ".gcz", force)
+    pairs = _jobs(paths, _readable(), ".gcz", force)
     _batch(_encode_one, pairs, jobs, codec=codec, quality=quality, bpp=bpp, resize=resize, params=params)
 
 # %% ../nbs/60_cli.ipynb #0bd98283
@@ -252,12 +267,14 @@ def compare(
     image = load(picture)
     image = image[..., :3].copy() if image.ndim == 3 else image
     h, w = image.shape[:2]
+    rates = _numbers(bpp, "bpp")
+    if not rates: raise ValueError("--bpp takes one rate or several separated by commas, got none")
     window = tuple(int(v) for v in _numbers(crop, "crop")) if crop else plots.busiest(image, 120, 160)
     if len(window) != 4: raise ValueError(f"--crop takes top,left,height,width, got {crop!r}")
     metrics = [m for m in METRICS if LEAST_SIDE[m] <= min(h, w)]
     sections = []
     with tempfile.TemporaryDirectory() as folder:
-        for rate in _numbers(bpp, "bpp"):
+        for rate in rates:
             coded = benchmark.code_all(image, names, bpp=rate)
             figures = [plots.save_figure(plots.side_by_side(image, coded, window, metrics=[m for m in ("psnr", "ssim") if m in metrics], columns=5), f"{folder}/{rate:g}.png"), plots.save_figure(plots.error_maps(image, coded, window, columns=5), f"{folder}/{rate:g}e.png")]
             rows = [{"codec": n, "bytes": len(c.data), "bpp": c.bpp, "within the rate": "yes" if c.fits else "no, its least file", **measure(image, c.picture, metrics)} for n, c in coded.items()]
@@ -329,6 +346,7 @@ def plot(
 # %% ../nbs/60_cli.ipynb #a0f83de2
 def _networks():
     "What the commands on networks import, or how to install it."
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")            # TensorFlow tells what processor it found otherwise
     try:
         from gan_compress.gan import training
     except ImportError as e:
@@ -455,31 +473,53 @@ def _analysis():
         if (root/"nbs/analysis").is_dir(): return root/"nbs/analysis"
     raise ValueError("the analysis notebooks are part of the repository: clone it and run `make study` there")
 
+@contextmanager
+def _noise_to(path):
+    "What the notebook's process and libraries below Python write on the error stream goes to a file; what Python says, progress too, stays on the screen."
+    screen = os.dup(2)
+    try:
+        with open(path, "wb") as log, os.fdopen(os.dup(screen), "w") as words, redirect_stderr(words):
+            os.dup2(log.fileno(), 2)
+            yield
+    finally:
+        os.dup2(screen, 2)
+        os.close(screen)
+
 def run_study(
     name: str, # one of `STUDIES`
     output: Path, # folder for the executed notebook, the report and what the notebook writes
     **parameters, # of the notebook; those that it does not have are left out
 ) -> Path: # the report
     "Execute an analysis notebook by papermill and write its report. `ValueError` naming the error when a cell fails; the partly executed notebook is kept."
-    import nbformat
-    import papermill
-    from nbconvert import HTMLExporter
+    try:
+        import nbformat
+        import papermill
+        from nbclient.exceptions import DeadKernelError
+        from nbconvert import HTMLExporter
+    except ImportError as e:
+        raise ValueError(f"the studies need {e.name}: pip install 'gan_compress[study]'") from None
     notebook = _analysis()/f"{name}.ipynb"
     output.mkdir(parents=True, exist_ok=True)
     known = papermill.inspect_notebook(str(notebook))
     parameters = {k: v for k, v in {"output": str(output), **parameters}.items() if k in known}
     done = output/f"{name}.ipynb"
     try:
-        papermill.execute_notebook(str(notebook), str(done), parameters, cwd=str(output), kernel_name="python3", log_output=False)
+        with _noise_to(output/"log.txt"):
+            papermill.execute_notebook(str(notebook), str(done), parameters, cwd=str(output), kernel_name="python3", log_output=False)
     except papermill.PapermillExecutionError as e:
         raise ValueError(f"{name} stopped at cell {e.exec_count}: {e.ename}: {e.evalue} (see {done})") from None
-    html, _ = HTMLExporter(exclude_input=True, embed_images=True).from_notebook_node(nbformat.read(done, as_version=4))
+    except DeadKernelError:
+        raise ValueError(f"{name}: the notebook's process was ended from outside, most often for want of memory") from None
+    notebook = nbformat.read(done, as_version=4)
+    for cell in notebook.cells:                                   # what libraries say to the error stream stays in the notebook
+        if cell.cell_type == "code": cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    html, _ = HTMLExporter(exclude_input=True, exclude_output_prompt=True, embed_images=True).from_notebook_node(notebook)
     write_atomic(output/"report.html", html.encode())
     return output/"report.html"
 
 @app.command()
 def study(
-    output: Annotated[Path, typer.Option(help="Folder for reports, figures and tables.")] = Path("results"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for reports, figures and tables.")] = Path("results"),
     data: Annotated[Optional[Path], typer.Option(help="Folder with your own pictures, for all studies but gan_study [default: the embedded ones].")] = None,
     only: Annotated[Optional[list[str]], typer.Option(help="Run this study alone; may be given several times.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 2,
@@ -492,6 +532,8 @@ def study(
     output, parameters = output.resolve(), {"jobs": jobs}
     if data is not None:
         if not data.is_dir(): raise ValueError(f"{data}: no such folder")
+        readable = _readable()
+        if not any(f.suffix.lower() in readable for f in data.rglob("*")): raise ValueError(f"{data}: no picture in it")
         parameters["data"] = str(data.resolve())
     if "gan_study" in (only or there) or (output/"gan_study/sheets").is_dir(): parameters["generated"] = str(output/"gan_study/sheets")
     reports = []
@@ -501,8 +543,11 @@ def study(
         reports.append(run_study(s, output/s, **own))
     for report in reports:
         print(f"\nreport  {report}")
-        for f in sorted(p for p in report.parent.rglob("*") if p.suffix in (".png", ".svg", ".csv", ".json") and not p.name.startswith(".")):
-            print(f"        {f.relative_to(report.parent)}")
+        deeper = Counter()
+        for f in sorted(p.relative_to(report.parent) for p in report.parent.rglob("*") if p.suffix in (".png", ".jpg", ".svg", ".csv", ".json") and not p.name.startswith(".")):
+            if len(f.parts) > 2: deeper[f.parts[0]] += 1
+            else: print(f"        {f}")
+        for folder, n in deeper.items(): print(f"        {folder}/...: {n} files in sub-folders")
 
 # %% ../nbs/60_cli.ipynb #862e4442
 @app.command()
@@ -511,10 +556,10 @@ def bench(
     codec: Annotated[Optional[list[str]], typer.Option(help="This codec alone; may be given several times.")] = None,
 ):
     """Measure the CPU time of every codec on a 512x512 colour picture at quality 50, of k-means on 12 megapixels, and of start-up."""
-    import os
     import statistics
     import subprocess
     import time
+    from gan_compress.codec import codec_class
     from gan_compress.images import resize, sample
 
     def cpu(work):
@@ -525,6 +570,7 @@ def bench(
             times.append(time.process_time() - start)
         return statistics.median(times), result
 
+    for name in codec or (): codec_class(name)                    # an unknown one is said before the table begins
     x = sample("astronaut")
     print(f"{'codec':18} {'encode s':>9} {'decode s':>9} {'bpp':>7}")
     for name in codec or gc.list_codecs():

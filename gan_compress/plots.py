@@ -82,6 +82,8 @@ def save_figure(
 def preview(
     fig: "matplotlib.figure.Figure", # from any function here
     photographs: bool = False, # False: a PNG of 64 colours, for lines; True: a JPEG, for pictures
+    width: int | None = None, # dots that pictures are reduced to if they are wider; None: as they are
+    quality: int = 72, # of the JPEG
 ) -> "IPython.display.Image":
     "A light copy of a figure to show in a notebook; `save_figure` writes the true one."
     import io
@@ -90,7 +92,9 @@ def preview(
     buffer, light = io.BytesIO(), io.BytesIO()
     with style(): fig.savefig(buffer, format="png")
     picture = Image.open(buffer).convert("RGB")
-    if photographs: picture.save(light, "JPEG", quality=72, optimize=True)
+    if photographs:
+        if width: picture.thumbnail((width, picture.height))
+        picture.save(light, "JPEG", quality=quality, optimize=True)
     else: picture.quantize(64, dither=Image.Dither.NONE).save(light, "PNG", optimize=True)
     return Shown(light.getvalue(), format="jpeg" if photographs else "png")
 
@@ -117,7 +121,7 @@ def _push_apart(labels):
         overlap = np.maximum(height - np.diff(y), 0) / 2
         if not len(overlap) or overlap.max() < .1: break
         y += np.append(0, overlap) / 2 - np.append(overlap, 0) / 2
-    y = np.minimum(y, labels[0].axes.bbox.y1 - height * np.arange(len(y))[::-1]) # none above the panel
+    y = np.minimum(y, labels[0].axes.bbox.y1 - height * (np.arange(len(y))[::-1] + .5)) # none above the panel
     for i, dots in zip(order, y): labels[i].xyann = (labels[i].xyann[0], labels[i].axes.transData.inverted().transform((0, dots))[1])
 
 # %% ../nbs/42_plots.ipynb #a17b1463
@@ -309,7 +313,7 @@ def error_maps(
                   columns, margin=60, cmap="inferno", vmin=0, vmax=scale)
     with style():
         box, right = fig.axes[0].get_position(), 1 - 52 / (96 * fig.get_figwidth())
-        bar = fig.colorbar(fig.axes[0].images[0], cax=fig.add_axes((right, box.y0, 10 / (96 * fig.get_figwidth()), box.height)))
+        bar = fig.colorbar(fig.axes[0].images[0], cax=fig.add_axes((right, box.y0 + .04 * box.height, 10 / (96 * fig.get_figwidth()), .92 * box.height)))
         bar.set_label("error (grey levels)", fontsize=8)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_visible(False)

@@ -1,22 +1,37 @@
-"""The commands as a user types them: real processes, exit codes, messages, files."""
+"""The commands as a user types them: exit codes, messages, files; what concerns the process itself in real ones."""
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import gan_compress as gc
+from gan_compress.cli import app
 from gan_compress.images import load, resize, sample, save
+
+PROGRAM = [sys.executable, "-m", "gan_compress"]
 
 
 def run(*words, cwd, code=0):
-    done = subprocess.run([sys.executable, "-m", "gan_compress", *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=120)
-    assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stdout + done.stderr
+    "A command in this process: standard output and error stream. An exception that the command line does not turn into a sentence is raised."
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        done = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+    assert done.exit_code == code, f"{words}: exit {done.exit_code}\n{done.stdout}\n{done.stderr}"
     return done.stdout, done.stderr
+
+
+def test_a_real_process_has_the_same_streams_and_exit_codes(folder):
+    for words, code, stream in ((["encode", "cat.png", "cat.gcz"], 0, "stdout"), (["encode", "cat.png", "cat.gcz"], 2, "stderr")):
+        done = subprocess.run(PROGRAM + words, cwd=folder, capture_output=True, text=True, timeout=120)
+        out, err = run(*words, "--force" if code == 0 else "--quality=50", cwd=folder, code=code)
+        assert done.returncode == code and getattr(done, stream) == {"stdout": out, "stderr": err}[stream] != ""
 
 
 @pytest.fixture
@@ -74,6 +89,12 @@ def test_folders_globs_and_jobs(folder):
     (["encode", "cat.png", "x.gcz", "--jobs", "0"], "--jobs must be at least 1"),
     (["encode", "cat.png", "/proc/x.gcz"], "cat.png: /proc/x.gcz: "),
     (["encode", "cat.png", "text.png/x.gcz"], "text.png is a file, a folder is needed"),
+    (["encode", "cat.png", "x.gcz", "-q", "50"], "there is no option -q"),
+    (["encode", "cat.png", "x.gcz", "--qualty", "50"], "no parameter 'qualty'"),
+    (["encode", "cat.png", "cat.png", "--force"], "the file to write should end in .gcz"),
+    (["encode", "there.gcz", "there.gcz", "--force"], "would be written over itself"),
+    (["compare", "cat.png", "--bpp", ","], "--bpp takes one rate or several"),
+    (["bench", "--codec", "jpg"], "unknown codec 'jpg'"),
     (["decode", "cut.gcz", "x.png"], "file ends"),
     (["decode", "cat.png", "x.png"], "not a .gcz file"),
     (["decode", "good.gcz", "x.nope"], "no picture format"),
@@ -81,6 +102,7 @@ def test_folders_globs_and_jobs(folder):
     (["inspect", "nothing.gcz"], "nothing.gcz"),
     (["inspect", "cat.png"], "cat.png: not a .gcz file"),
     (["study", "--data", "nowhere"], "no such folder"),
+    (["study", "--data", "nothing"], "no picture in it"),
 ])
 def test_what_is_wrong_is_one_sentence(folder, words, message):
     (folder / "text.png").write_text("hello")
@@ -89,6 +111,7 @@ def test_what_is_wrong_is_one_sentence(folder, words, message):
     (folder / "good.gcz").write_bytes(good)
     (folder / "there.gcz").write_bytes(good)
     (folder / "cut.gcz").write_bytes(good[:-9])
+    (folder / "nothing").mkdir()
     before = sorted(os.listdir(folder))
     if message is None:
         run(*words, cwd=folder)  # folders that are missing are made
@@ -96,6 +119,30 @@ def test_what_is_wrong_is_one_sentence(folder, words, message):
     out, err = run(*words, cwd=folder, code=2)
     assert message in err and len(err.strip().split("\n")) == 1, err
     assert sorted(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize("module, words, message", [
+    ("papermill", ["study", "--only", "compression_study"], "the studies need papermill: pip install 'gan_compress[study]'"),
+    ("keras", ["generate", "run", "grid.png"], "this command needs keras: pip install 'gan_compress[train]'"),
+])
+def test_a_missing_extra_is_named(tmp_path, monkeypatch, module, words, message):
+    monkeypatch.setitem(sys.modules, module, None)
+    for name in [m for m in sys.modules if m.startswith("gan_compress.gan.")]: monkeypatch.delitem(sys.modules, name)
+    assert message in run(*words, cwd=tmp_path, code=2)[1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="interrupts are sent in another way there")
+def test_an_interrupted_batch_leaves_whole_files(folder):
+    for k in range(30): save(folder / f"{k:02d}.png", np.roll(sample("astronaut"), k, 1))
+    process = subprocess.Popen([*PROGRAM, "encode", ".", "coded", "--codec", "fractal"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for _ in range(600):
+        if (folder / "coded").is_dir() and any((folder / "coded").iterdir()): break
+        time.sleep(.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "files are written, none by half" in err and "Traceback" not in err
+    coded = list((folder / "coded").iterdir())
+    assert 0 < len(coded) < 30 and all(gc.inspect(f.read_bytes())["codec"] == "fractal" for f in coded)
 
 
 def test_salvage(folder):
