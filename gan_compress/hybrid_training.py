@@ -73,7 +73,7 @@ def make_pair(
     parts = filtered, coeffs / np.float32(UNIT), analyse(image, where) - filtered
     return np.stack([stack_bands(p) for p in parts]).astype(np.float16), 8 * sum(u.size for u in tile.finished()) / image[..., 0].size
 
-# %% ../nbs/54_hybrid_training.ipynb #e1c13e23
+# %% ../nbs/54_hybrid_training.ipynb #d8050224
 def make_pairs(
     folder: str | Path, # see `photographs`
     work: str | Path, # where the pairs go; what is there already stays
@@ -85,9 +85,10 @@ def make_pairs(
     "Make all pairs, in files of 60; run again after an interruption and it goes on."
     from tqdm.auto import tqdm
     work, size, sets = Path(work), 60, []
+    parts = {part: (photographs(folder, part), count) for part, count in (("train", n), ("validation", n_validation * len(VALIDATION_STEPS)))}
     work.mkdir(parents=True, exist_ok=True)
-    for part, count in (("train", n), ("validation", n_validation * len(VALIDATION_STEPS))):
-        paths, shards = photographs(folder, part), []
+    for part, (paths, count) in parts.items():
+        shards = []
         for first in tqdm(range(0, count, size), f"pairs, {part}", disable=not progress):
             file = work / f"{part}_{seed}_{first:05d}_{min(size, count - first)}.npz"
             if not file.exists():

@@ -87,6 +87,27 @@ def stages(photos, work):
     return dict(log=log, again=again, resumed=resumed, perceptual=perceptual, refused=refused)
 
 
+WRONG = {                                      # words of a command -> what it has to say; {0} is a folder
+    "train-hybrid {0}/nothing {0}/run": "holds no pictures of at least 256x256",
+    "train-hybrid {0} {0}/run --stage joint": "stage must be one of fidelity, perceptual",
+    "train-hybrid {0} {0}/run --stage perceptual": "train the stage fidelity first",
+    "train-hybrid {0} {0}/run --steps 0": "must be at least 1",
+    "export-hybrid {0}/nothing.npz {0}/x.onnx": "nothing.npz",
+    "export-hybrid {0}/other.npz {0}/x.onnx": "another architecture",
+    "export-hybrid {0}/other.npz {0}/other.npz": "--force overwrites",
+}
+
+
+def commands(folder):
+    "What the command line says to WRONG: exit code and last line."
+    from typer.testing import CliRunner
+
+    from gan_compress.cli import app
+    np.savez(Path(folder) / "other.npz", w000=np.zeros(3, np.float16))
+    results = {line: CliRunner().invoke(app, line.format(folder).split()) for line in WRONG}
+    return {line: (r.exit_code, r.output.strip().splitlines()[-1]) for line, r in results.items()}
+
+
 # ------------------------------------------------------------------ the tests
 
 def test_the_files_that_ship():
@@ -215,6 +236,14 @@ def test_both_stages(backend, tmp_path):
         session = onnxruntime.InferenceSession(str(tmp_path / "run" / "out.onnx"))
         out = networks.run_network(session, *[np.zeros((4, 5, networks.N_BANDS), np.float32)] * 2, networks.step_weights(20.))
         assert out.shape == (4, 5, networks.N_BANDS)
+
+
+def test_wrong_commands_get_one_sentence(tmp_path):
+    said = child("commands", tmp_path, KERAS_BACKEND="tensorflow")
+    for line, words in WRONG.items():
+        code, last = said[line]
+        assert code == 2 and last.startswith("error: ") and words in last, (line, last)
+    assert {p.name for p in tmp_path.iterdir()} == {"other.npz"}
 
 
 if __name__ == "__main__":
