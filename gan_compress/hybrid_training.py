@@ -233,13 +233,13 @@ def critic(
         inner.append(y)
     return keras.Model(x, [norm(layers.Conv2D(1, 3, padding="same", dtype="float32"))(y), *inner], name="critic")
 
-# %% ../nbs/54_hybrid_training.ipynb #3ff75032
+# %% ../nbs/54_hybrid_training.ipynb #3b74a9c7
 class Training(keras.Model):
     """Generator, its moving average `sampler`, critic, optimisers and the step of a stage."""
     trackers_of = {"fidelity": ("error",), "perceptual": ("error", "gmsd", "g_loss", "d_loss", "matching")}
 
     def __init__(self, stage: str, rate, # learning rate of the generator, or its schedule
-                 gmsd_weight: float = 10., game_weight: float = .03, matching_weight: float = .5, ema: float = .998, seed: int = 0):
+                 gmsd_weight: float = 30., game_weight: float = .05, matching_weight: float = 1., ema: float = .998, seed: int = 0):
         super().__init__()
         if stage not in self.trackers_of: raise ValueError(f"stage must be one of {', '.join(self.trackers_of)}, got {stage!r}")
         keras.utils.set_random_seed(seed)
