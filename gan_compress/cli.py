@@ -439,13 +439,14 @@ def train_hybrid(
     pairs: Annotated[int, typer.Option(help="Pairs to train on.")] = 2400,
     every: Annotated[int, typer.Option(help="Steps between two validations.")] = 1000,
     start: Annotated[Optional[Path], typer.Option(help="Weights to begin with [default: for perceptual those of fidelity in the run].")] = None,
+    game: Annotated[float, typer.Option(help="Weight of the critic's verdict in the perceptual stage.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Of pairs, weights and order.")] = 0,
 ):
     """Train the networks of the hybrid codec, or go on with it."""
     _networks()
     from gan_compress.hybrid_training import train_hybrid as train
     if stage not in ROLES: raise ValueError(f"stage must be one of {', '.join(ROLES)}, got {stage!r}")
-    last = train(photos, run, stage, steps, rate, batch, pairs, every=every, start=start, seed=seed)[-1]
+    last = train(photos, run, stage, steps, rate, batch, pairs, every=every, start=start, game=game, seed=seed)[-1]
     print(f"{run/stage}: best.npz, last.npz, log.json; step {last['step']}: BD-rate {last['bd_rate']:+.2f} % against no networks, GMSD {last['gmsd']:.4f} (no networks {last['gmsd_none']:.4f})")
 
 @app.command()

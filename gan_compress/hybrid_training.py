@@ -164,21 +164,22 @@ class Batches(keras.utils.PyDataset):
         return {"filtered": see(filtered), "coded": see(coded), "gains": np.stack([step_weights(s) for s in steps]), "missing": missing / each,
                 "decoded": filtered, "step": np.float32(steps), "weight": np.float32(steps ** 2 / energy)}, np.zeros(len(steps), np.float32)
 
-# %% ../nbs/54_hybrid_training.ipynb #e0e07b0a
+# %% ../nbs/54_hybrid_training.ipynb #0264f7c7
 def residual_network(
     channels: int = 80,
     blocks: int = 5,
+    bias: bool = True, # False: where nothing is to be seen, nothing is said
 ) -> keras.Model: # [filtered (B,h,w,N_BANDS), coded (B,h,w,N_BANDS), gains (B,len(KNOTS))] -> bands to add, in steps (B,h,w,N_BANDS)
     "The generator of the hybrid codec (residual blocks as EDSR has them, Lim et al. 2017; gain vectors as in Cui et al. 2021)."
     filtered, coded = (keras.Input((None, None, N_BANDS), name=name) for name in ("filtered", "coded"))
     gains = keras.Input((len(KNOTS),), name="gains")
-    def conv(n, kernel, **kwargs): return layers.Conv2D(n, kernel, padding="same", kernel_initializer="he_normal", **kwargs)
+    def conv(n, kernel, use_bias=True): return layers.Conv2D(n, kernel, padding="same", kernel_initializer="he_normal", use_bias=bias and use_bias)
     x = conv(channels, 3)(filtered) + conv(channels, 1, use_bias=False)(coded)
     for _ in range(blocks):
         gain = layers.Reshape((1, 1, channels))(layers.Dense(channels, use_bias=False, kernel_initializer="zeros")(gains))
         inner = layers.ReLU()(conv(channels, 3)(x) * (1 + gain))
-        x = x + layers.Conv2D(channels, 3, padding="same", kernel_initializer=keras.initializers.VarianceScaling(.1))(inner)
-    out = layers.Conv2D(N_BANDS, 1, kernel_initializer="zeros", name="bands", dtype="float32")(x)
+        x = x + layers.Conv2D(channels, 3, padding="same", use_bias=bias, kernel_initializer=keras.initializers.VarianceScaling(.1))(inner)
+    out = layers.Conv2D(N_BANDS, 1, use_bias=bias, kernel_initializer="zeros", name="bands", dtype="float32")(x)
     return keras.Model([filtered, coded, gains], out, name="generator")
 
 # %% ../nbs/54_hybrid_training.ipynb #2d486c1f
@@ -233,19 +234,19 @@ def critic(
         inner.append(y)
     return keras.Model(x, [norm(layers.Conv2D(1, 3, padding="same", dtype="float32"))(y), *inner], name="critic")
 
-# %% ../nbs/54_hybrid_training.ipynb #3b74a9c7
+# %% ../nbs/54_hybrid_training.ipynb #36a6473e
 class Training(keras.Model):
-    """Generator, its moving average `sampler`, critic, optimisers and the step of a stage."""
+    "Generator, its moving average `sampler`, critic, optimisers and the step of a stage. ValueError for a stage that does not exist."
     trackers_of = {"fidelity": ("error",), "perceptual": ("error", "gmsd", "g_loss", "d_loss", "matching")}
 
     def __init__(self, stage: str, rate, # learning rate of the generator, or its schedule
-                 gmsd_weight: float = 30., game_weight: float = .05, matching_weight: float = 1., ema: float = .998, seed: int = 0):
+                 game_weight: float = .05, gmsd_weight: float = 30., matching_weight: float = 1., ema: float = .998, seed: int = 0):
         super().__init__()
         if stage not in self.trackers_of: raise ValueError(f"stage must be one of {', '.join(self.trackers_of)}, got {stage!r}")
         keras.utils.set_random_seed(seed)
         self.stage, self.ema = stage, ema
-        self.weights_of = gmsd_weight, game_weight, matching_weight
-        self.generator, self.sampler, self.critic = residual_network(), residual_network(), critic()
+        self.weights_of = game_weight, gmsd_weight, matching_weight
+        self.generator, self.sampler, self.critic = *(residual_network(bias=stage == "fidelity") for _ in range(2)), critic()
         self.sampler.set_weights(self.generator.get_weights())
         self.sampler.trainable = False
         both = TwoOptimizers(keras.optimizers.Adam(2e-4, .5, .99), keras.optimizers.Adam(rate, clipnorm=1.))
@@ -273,9 +274,9 @@ class Training(keras.Model):
         optimizers.iterations.assign_add(1)
         return self.report(logs)
 
-    def seen(self, x, bands):
-        "What the critic gets for bands that are added to the decoded picture."
-        return ops.concatenate([synthesis(x["decoded"]) / 64, synthesis(bands)], -1)
+    def judge(self, decoded, added, training):
+        "Logits and inner features of the critic for pixels (B,H,W,3) in grey levels and what is added to them, in steps."
+        return self.critic(ops.concatenate([decoded / 64, added], -1), training=training)
 
     def generator_loss(self, x):
         added = self(x, training=True)
@@ -285,15 +286,16 @@ class Training(keras.Model):
         fake, real = synthesis(added), synthesis(x["missing"])
         luma = [(decoded + step * s)[:, 8:-8, 8:-8, :1] + 128 for s in (real, fake)]
         deviation = ops.mean(gmsd(*luma))
-        logits, *inner = self.critic(ops.concatenate([decoded / 64, fake], -1), training=False)
-        _, *true = self.critic(ops.concatenate([decoded / 64, real], -1), training=False)
+        logits, *inner = self.judge(decoded, fake, training=False)
+        _, *true = self.judge(decoded, real, training=False)
         game = ops.mean(ops.softplus(-logits))
         matching = sum(ops.mean(ops.abs(a - ops.stop_gradient(b))) for a, b in zip(inner, true)) / len(inner)
-        terms = zip(self.weights_of, (deviation, game, matching))
+        terms = zip(self.weights_of, (game, deviation, matching))
         return error + sum(w * t for w, t in terms), (error, deviation, game, matching)
 
     def critic_loss(self, x, added):
-        real, fake = (self.critic(self.seen(x, b), training=True)[0] for b in (x["missing"], added))
+        decoded = synthesis(x["decoded"])
+        real, fake = (self.judge(decoded, synthesis(b), training=True)[0] for b in (x["missing"], added))
         return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
 
     report, train_step, _stateless = GAN.report, GAN.train_step, GAN._stateless
@@ -319,7 +321,7 @@ def validate(
     bd = [bjontegaard.bd_rate(r[::-1], db(a)[::-1], r[::-1], db(b)[::-1], method="pchip") for r, a, b in zip(rates, none, ours)]
     return {"bd_rate": float(np.mean(bd)), "gain": float(np.mean(db(ours) - db(none))), "gmsd": float(gmsd_ours.mean()), "gmsd_none": float(gmsd_none.mean())}
 
-# %% ../nbs/54_hybrid_training.ipynb #faafaf51
+# %% ../nbs/54_hybrid_training.ipynb #062ac59f
 def save_weights(
     path: str | Path, # .npz
     network: keras.Model,
@@ -333,9 +335,10 @@ def load_weights(
     path: str | Path, # from `save_weights`
     network: keras.Model, # of the same architecture
 ):
-    "Fill a network. ValueError if the file does not fit."
-    with np.load(path) as f: stored = [f[k].astype(np.float32) for k in sorted(f.files)]
+    "Fill a network; one without biases leaves those of the file out. ValueError if the file does not fit."
     shapes = [w.shape for w in network.get_weights()]
+    with np.load(path) as f: stored = [f[k].astype(np.float32) for k in sorted(f.files)]
+    if not any(len(shape) == 1 for shape in shapes): stored = [w for w in stored if w.ndim > 1]
     if [w.shape for w in stored] != shapes: raise ValueError(f"{path} holds {len(stored)} arrays of another architecture; this one has {len(shapes)}")
     network.set_weights(stored)
 
@@ -350,6 +353,7 @@ def train_hybrid(
     validation: int = 24, # pictures
     every: int = 500, # steps of a round
     start: str | Path | None = None, # weights to begin with; None: fidelity's of this run for the perceptual stage, none for fidelity
+    game: float = .05, # weight of the critic's verdict in the perceptual stage
     seed: int = 0,
     progress: bool = True,
 ) -> list[dict]: # the log: step, losses, what `validate` says
@@ -359,18 +363,17 @@ def train_hybrid(
     work = Path(work)
     place = work / stage
     if stage == "perceptual" and start is None: start = work / "fidelity" / "best.npz"
-    run = Training(stage, keras.optimizers.schedules.CosineDecay(rate / 10, steps, alpha=.05, warmup_target=rate, warmup_steps=min(200, steps)), seed=seed)
+    run = Training(stage, keras.optimizers.schedules.CosineDecay(rate / 10, steps, alpha=.05, warmup_target=rate, warmup_steps=min(200, steps)), game, seed=seed)
     if start is not None:
         if not Path(start).is_file(): raise FileNotFoundError(f"{start}: no weights to begin with; train the stage fidelity first, or name a file")
         for network in (run.generator, run.sampler): load_weights(start, network)
     data, held = make_pairs(folder, work / "pairs", pairs, validation, seed, progress)
-    settings, log = dict(stage=stage, steps=steps, rate=rate, batch=batch, pairs=pairs, seed=seed), []
+    settings, log = dict(stage=stage, steps=steps, rate=rate, batch=batch, pairs=pairs, game=game, seed=seed), []
     if (place / "last.npz").is_file():
         about = load_checkpoint(place / "last.npz", run)
         if about["settings"] != settings: raise ValueError(f"{place} holds a run with {about['settings']}, asked for is {settings}: give another folder")
         log = about["log"]
     place.mkdir(parents=True, exist_ok=True)
-    mark = "bd_rate" if stage == "fidelity" else "gmsd"
     bar = tqdm(total=steps, initial=log[-1]["step"] if log else 0, desc=stage, disable=not progress)
     while not log or log[-1]["step"] < steps:
         first = log[-1]["step"] if log else 0
@@ -378,7 +381,7 @@ def train_hybrid(
         row = run.fit(Batches(data, first, n, batch, seed=seed), shuffle=False, verbose=0).history
         row = {k: v[0] for k, v in row.items()} | validate(run.sampler, held)
         log.append({"step": first + n} | {k: round(float(v), 5) for k, v in row.items()})
-        if log[-1][mark] <= min(r[mark] for r in log): save_weights(place / "best.npz", run.sampler)
+        if stage == "perceptual" or log[-1]["bd_rate"] <= min(r["bd_rate"] for r in log): save_weights(place / "best.npz", run.sampler)
         save_checkpoint(place / "last.npz", run, {"settings": settings, "log": log})
         write_atomic(place / "log.json", json.dumps(log, indent=1).encode())
         bar.update(n)
@@ -386,7 +389,7 @@ def train_hybrid(
     bar.close()
     return log
 
-# %% ../nbs/54_hybrid_training.ipynb #45613bfe
+# %% ../nbs/54_hybrid_training.ipynb #0791298f
 def export_network(
     weights: str | Path, # from `save_weights`
     out: str | Path, # .onnx
@@ -398,7 +401,8 @@ def export_network(
         import onnx, tf2onnx
     except ImportError as e:
         raise ImportError(f"exporting needs {e.name}: pip install 'gan_compress[export]'") from e
-    network = residual_network()
+    with np.load(weights) as f: bias = any(f[k].ndim == 1 for k in f.files)
+    network = residual_network(bias=bias)
     load_weights(weights, network)
     network([np.zeros((1, 8, 8, N_BANDS), np.float32)] * 2 + [np.zeros((1, len(KNOTS)), np.float32)])
     with tempfile.TemporaryDirectory() as folder:
