@@ -241,7 +241,7 @@ def _report(title, sections):
     for heading, figures, table in sections:
         images = "".join(f'<p><img src="data:image/png;base64,{base64.b64encode(f.read_bytes()).decode()}"></p>' for f in figures)
         body.append(f"<h2>{heading}</h2>{images}{table.to_html(index=False, float_format='{:.4g}'.format, border=0)}")
-    style = "body{font:15px sans-serif;margin:2em}table{border-spacing:1em .2em;text-align:right}td:first-child,th:first-child{text-align:left}"
+    style = "body{font:15px sans-serif;margin:2em}img{max-width:100%}table{border-spacing:1em .2em;text-align:right}td:first-child,th:first-child{text-align:left}"
     return f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{style}</style><h1>{title}</h1>{''.join(body)}"
 
 @app.command()
