@@ -169,15 +169,15 @@ def _sources(
     file: Path, # a module of a package
 ) -> dict[Path, str]: # code by file: the module's and that of all modules that it imports from its package
     "What a module does, as far as its package decides it: code without comments, docstrings and the registry of codecs."
-    found, waiting = {}, [file]
+    found, waiting, package = {}, [file], Path(importlib.import_module("gan_compress").__file__).parents[1]
     while waiting:
         file = waiting.pop()
         if file in found: continue
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node, clean=False) is not None: node.body = node.body[1:] or [ast.Pass()]
-            if isinstance(node, ast.ImportFrom) and node.level:
-                base = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            if isinstance(node, ast.ImportFrom) and (node.level or node.module.startswith("gan_compress.")):
+                base = (file.parents[node.level - 1] if node.level else package).joinpath(*(node.module or "").split("."))
                 waiting += filter(Path.is_file, [base.with_suffix(".py"), *(base / f"{name.name}.py" for name in node.names)])
         tree.body = [node for node in tree.body if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CODECS")]
         found[file] = ast.unparse(tree)
