@@ -514,7 +514,7 @@ def run_study(
     notebook = nbformat.read(done, as_version=4)
     for cell in notebook.cells:                                   # what libraries say to the error stream stays in the notebook
         if cell.cell_type == "code": cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
-    html, _ = HTMLExporter(exclude_input=True, exclude_output_prompt=True, embed_images=True).from_notebook_node(notebook)
+    html, _ = HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, embed_images=True).from_notebook_node(notebook)
     write_atomic(output/"report.html", html.encode())
     return output/"report.html"
 
