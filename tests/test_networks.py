@@ -1,0 +1,257 @@
+"""The hybrid's networks: they help, they agree everywhere, they fail gently; and both stages of their training, on TensorFlow and JAX.
+
+Keras fixes its backend when it is imported, so training runs in child processes: this file, called as a program."""
+import json
+import os
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gan_compress as gc
+from gan_compress.bitstream import BitstreamError, read_file, write_file
+from gan_compress.codecs import hybrid, networks
+from gan_compress.images import resize, sample, save
+from gan_compress.metrics import gmsd, psnr
+
+PHOTOS = {name: sample(name)[:384, :384] for name in ("coffee", "astronaut", "chelsea")}
+BACKENDS = ("tensorflow", "jax")
+
+
+def child(job, *arguments, **variables):
+    "What a function of this file returned in a process of its own."
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | variables
+    done = subprocess.run([sys.executable, __file__, job, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+# ------------------------------------------------------------------ in the child
+
+def decoded(path, out):
+    "Decode a file for realism 0.5; the pixels go to a file."
+    np.save(out, gc.decode(Path(path).read_bytes(), realism=.5))
+    return {}
+
+
+def by_keras(weights, inputs, out):
+    "What Keras says to what onnxruntime saw."
+    from gan_compress.hybrid_training import load_weights, residual_network
+    network = residual_network(bias=Path(weights).stem == "fidelity")
+    load_weights(weights, network)
+    with np.load(inputs) as f:
+        np.save(out, network.predict([f[k][None] for k in ("filtered", "coded", "gains")], verbose=0)[0])
+    return {}
+
+
+def stages(photos, work):
+    "Both stages in miniature: straight, and interrupted; then an export where TensorFlow runs."
+    import keras
+
+    from gan_compress import hybrid_training as training
+    common = dict(batch=2, pairs=6, validation=2, every=2, progress=False)
+    log = training.train_hybrid(photos, work, "fidelity", 6, **common)
+    again = training.train_hybrid(photos, work, "fidelity", 6, **common)         # finished: nothing to do
+    place = Path(work) / "lost"
+    place.mkdir()
+    (place / "pairs").symlink_to(Path(work) / "pairs")
+    save_checkpoint, saved = training.save_checkpoint, []
+
+    def killed(*arguments):
+        save_checkpoint(*arguments)
+        saved.append(1)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    training.save_checkpoint = killed
+    try:
+        training.train_hybrid(photos, place, "fidelity", 6, **common)
+    except KeyboardInterrupt:
+        pass
+    training.save_checkpoint = save_checkpoint
+    resumed = training.train_hybrid(photos, place, "fidelity", 6, **common)
+    perceptual = training.train_hybrid(photos, work, "perceptual", 4, 1e-3, **common)
+    refused = []
+    for arguments in (dict(steps=8), dict(stage="joint"), dict(steps=0), dict(stage="perceptual", start=Path(work) / "none.npz")):
+        try:
+            training.train_hybrid(photos, work, **{"stage": "fidelity", "steps": 6, **common, **arguments})
+        except (ValueError, FileNotFoundError) as error:
+            refused.append(str(error))
+    if keras.backend.backend() == "tensorflow":
+        training.export_network(Path(work) / "perceptual" / "best.npz", Path(work) / "out.onnx")
+    return dict(log=log, again=again, resumed=resumed, perceptual=perceptual, refused=refused)
+
+
+WRONG = {                                      # words of a command -> what it has to say; {0} is a folder
+    "train-hybrid {0}/nothing {0}/run": "holds no pictures of at least 256x256",
+    "train-hybrid {0} {0}/run --stage joint": "stage must be one of fidelity, perceptual",
+    "train-hybrid {0} {0}/run --stage perceptual": "train the stage fidelity first",
+    "train-hybrid {0} {0}/run --steps 0": "must be at least 1",
+    "export-hybrid {0}/nothing.npz {0}/x.onnx": "nothing.npz",
+    "export-hybrid {0}/other.npz {0}/x.onnx": "another architecture",
+    "export-hybrid {0}/other.npz {0}/other.npz": "--force overwrites",
+}
+
+
+def commands(folder):
+    "What the command line says to WRONG: exit code and last line."
+    from typer.testing import CliRunner
+
+    from gan_compress.cli import app
+    np.savez(Path(folder) / "other.npz", w000=np.zeros(3, np.float16))
+    results = {line: CliRunner().invoke(app, line.format(folder).split()) for line in WRONG}
+    return {line: (r.exit_code, r.output.strip().splitlines()[-1]) for line, r in results.items()}
+
+
+# ------------------------------------------------------------------ the tests
+
+def test_the_files_that_ship():
+    shipped = list((files("gan_compress") / "codecs").glob("networks_*.onnx"))
+    assert sorted(p.name for p in shipped) == [f"networks_{networks.SET}_{role}.onnx" for role in networks.ROLES]
+    assert sum(p.stat().st_size for p in shipped) < 8e6
+
+
+def test_they_help():
+    gains, softer, natural = [], [], []
+    for x in PHOTOS.values():
+        for quality in (4, 12, 40):
+            file = gc.encode(x, "hybrid", quality=quality)
+            none = gc.decode(gc.encode(x, "hybrid", quality=quality, networks="none"))
+            fidelity, perceptual = gc.decode(file), gc.decode(file, realism=1.0)
+            gains.append(psnr(x, fidelity) - psnr(x, none))
+            softer.append(psnr(x, fidelity) - psnr(x, perceptual))
+            natural.append(gmsd(x, none) - gmsd(x, perceptual))
+    assert min(gains) > 0 and np.mean(gains) > .1
+    assert max(softer) < 1.1 and np.mean(natural) > 0
+
+
+def test_files_are_the_same_but_for_one_byte():
+    x = PHOTOS["coffee"][:64, :64]
+    (a, chunks), (b, without) = (read_file(gc.encode(x, "hybrid", networks=n)) for n in hybrid.NETWORKS[::-1])
+    assert chunks == without and a.params[:-1] == b.params[:-1] and (a.params[-1], b.params[-1]) == (1, 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (9, 70), (65, 33, 3), (40, 50, 4)])
+def test_any_picture(shape):
+    x = resize(PHOTOS["coffee"], (100, 100))[:shape[0], :shape[1]]
+    x = x[..., 0] if len(shape) == 2 else np.dstack([x, x[..., :1] // 128 * 255])[..., :shape[2]]
+    for realism in (0., 1.):
+        y = gc.decode(gc.encode(x, "hybrid"), realism=realism)
+        assert y.shape == x.shape and y.dtype == np.uint8
+    if x.size > 3:
+        assert psnr(x[..., :3], gc.decode(gc.encode(x, "hybrid", quality=90))[..., :3]) > 25
+
+
+def test_strips_leave_no_seam():
+    rng = np.random.default_rng(0)
+    x = resize(np.kron(rng.integers(0, 255, (40, 3, 3), np.uint8), np.ones((8, 8, 1), np.uint8)), (1300, 40))
+    header, chunks = read_file(gc.encode(x, "hybrid", quality=10))
+    codec = hybrid.Hybrid.unpack(header.params)
+    y, filters = codec.latents(chunks, x.shape), hybrid.model_for(codec.units_per_step).filters
+    whole = networks.restore(hybrid.decoded_planes(y.coeffs, x.shape, y.step, filters), y.coeffs, y.step)
+    assert np.abs(hybrid.to_rgb(whole).astype(int) - codec.decode_chunks(chunks, x.shape)).max() <= 1
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_pixels_agree_whatever_the_number_of_threads(threads, tmp_path):
+    data = gc.encode(PHOTOS["astronaut"], "hybrid", quality=15)
+    (tmp_path / "x.gcz").write_bytes(data)
+    child("decoded", tmp_path / "x.gcz", tmp_path / "y.npy", OMP_NUM_THREADS=threads)
+    assert np.abs(np.load(tmp_path / "y.npy").astype(int) - gc.decode(data, realism=.5)).max() <= 1
+
+
+@pytest.mark.parametrize("role", networks.ROLES)
+def test_keras_and_onnxruntime_agree(role, tmp_path):
+    weights = Path(__file__).parents[1] / "results" / "hybrid_networks" / f"{role}.npz"
+    bands = networks.stack_bands(hybrid.analyse(PHOTOS["chelsea"], hybrid.tile_grid(PHOTOS["chelsea"].shape)[0]))
+    inputs = dict(filtered=networks.features(bands, 40.), coded=networks.features(np.round(bands / 40) * 40, 40.), gains=networks.step_weights(40.))
+    np.savez(tmp_path / "in.npz", **inputs)
+    child("by_keras", weights, tmp_path / "in.npz", tmp_path / "out.npy", KERAS_BACKEND="tensorflow")
+    ours = networks.run_network(networks.load_network(role), *inputs.values())
+    assert np.abs(ours).max() > .1                                               # it says something
+    assert np.abs(40 * (np.load(tmp_path / "out.npy") - ours)).max() < .1        # grey levels
+
+
+def test_flat_places_stay_flat():
+    x = np.full((128, 128, 3), 90, np.uint8)
+    x[:, 64:] = 160
+    y = gc.decode(gc.encode(x, "hybrid", quality=20), realism=1.0)
+    assert np.ptp(y[:, :32].astype(int), (0, 1)).max() <= 2
+
+
+def test_damage_goes_through_the_same_decoder():
+    x = PHOTOS["astronaut"]
+    data = gc.encode(x, "hybrid", quality=30)
+    hit = bytearray(data)
+    for at in np.random.default_rng(0).integers(len(data) // 2, len(data) - 60, 4):
+        hit[at] ^= 8
+    for broken in (data[:len(data) // 3], bytes(hit)):
+        with pytest.raises(BitstreamError):
+            gc.decode(broken)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            shown = gc.decode(broken, strict=False)
+        assert shown.shape == x.shape and psnr(x, shown) > 18
+
+
+def test_wrong_wishes():
+    x = PHOTOS["coffee"][:32, :32]
+    with pytest.raises(ValueError, match="networks must be one of none, generator"):
+        gc.encode(x, "hybrid", networks="big")
+    with pytest.raises(ValueError, match="effort must be one of normal, high"):
+        gc.encode(x, "hybrid", effort="heroic")
+    for realism in (-.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="realism must be 0"):
+            gc.decode(gc.encode(x, "hybrid"), realism=realism)
+    with pytest.raises(ValueError, match="encoded with networks='none'"):
+        gc.decode(gc.encode(x, "hybrid", networks="none"), realism=.5)
+    with pytest.raises(ValueError, match="no decode option"):
+        gc.decode(gc.encode(x, "jpeg"), realism=.5)
+    header, chunks = read_file(gc.encode(x, "hybrid"))
+    newer = write_file(replace(header, params=header.params[:-1] + b"\2"), chunks)
+    with pytest.raises(BitstreamError, match="networks number 2 are not in this version"):
+        gc.decode(newer)
+
+
+def test_high_effort_is_worth_it():
+    "At the same PSNR, read off the line between two qualities, the file is smaller."
+    for x in PHOTOS.values():
+        size, level = zip(*((len(d), psnr(x, gc.decode(d))) for d in (gc.encode(x, "hybrid", quality=q) for q in (18, 24))))
+        data = gc.encode(x, "hybrid", quality=22, effort="high")
+        assert len(data) < np.exp(np.interp(psnr(x, gc.decode(data)), level, np.log(size)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_both_stages(backend, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for k, name in enumerate(("coffee", "astronaut", "chelsea", "rocket")):
+        for part in range(6):
+            save(tmp_path / "photos" / f"{k}_{part}.png", np.roll(sample(name), 40 * part, 1)[:260, :300])
+    result = child("stages", tmp_path / "photos", tmp_path / "run", KERAS_BACKEND=backend)
+    log = result["log"]
+    assert [row["step"] for row in log] == [2, 4, 6] and all(np.isfinite(list(row.values())).all() for row in log)
+    assert result["again"] == log and result["resumed"] == log                  # to the last digit
+    assert [row["step"] for row in result["perceptual"]] == [2, 4] and result["perceptual"][-1]["d_loss"] > 0
+    assert len(result["refused"]) == 4 and "give another folder" in result["refused"][0] and "no weights to begin with" in result["refused"][3]
+    if backend == "tensorflow":
+        import onnxruntime
+        session = onnxruntime.InferenceSession(str(tmp_path / "run" / "out.onnx"))
+        out = networks.run_network(session, *[np.zeros((4, 5, networks.N_BANDS), np.float32)] * 2, networks.step_weights(20.))
+        assert out.shape == (4, 5, networks.N_BANDS)
+
+
+def test_wrong_commands_get_one_sentence(tmp_path):
+    said = child("commands", tmp_path, KERAS_BACKEND="tensorflow")
+    for line, words in WRONG.items():
+        code, last = said[line]
+        assert code == 2 and last.startswith("error: ") and words in last, (line, last)
+    assert {p.name for p in tmp_path.iterdir()} == {"other.npz"}
+
+
+if __name__ == "__main__":
+    print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
