@@ -32,6 +32,7 @@ class Codec:
     knobs: ClassVar[tuple[str, ...]] = ("quality",) # fields that set the rate; at most one is given
     quality_step: ClassVar[float | None] = 1 # finest step of quality that makes a difference; None: lossless, quality is ignored
     decode_options: ClassVar[tuple[str, ...]] = () # keyword arguments that decode passes on
+    encoder_only: ClassVar[tuple[str, ...]] = () # fields that a file does not hold, because decoding does not need them
     repeat_header: ClassVar[bool] = False # ask for a second header at the end of the file
     short_crc: ClassVar[bool] = False # ask for CRC-16 on chunks
 
@@ -42,10 +43,10 @@ class Codec:
             raise ValueError(f"quality must be 1..100, got {self.quality!r}")
 
     def parameters(self) -> dict:
-        "The fields that count: of several knobs only the one that sets the rate."
+        "The fields that a file tells: of several knobs only the one that sets the rate, and none that only the encoder looks at."
         native = any(getattr(self, k) is not None for k in self.knobs if k != "quality")
         idle = {"quality"} if native or self.quality_step is None else {k for k in self.knobs if k != "quality"}
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in idle}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in idle | set(self.encoder_only)}
 
     def pack(self) -> bytes:
         "The parameters that decoding needs, as bytes."

@@ -134,7 +134,8 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch, module, words, message)
 @pytest.mark.skipif(os.name == "nt", reason="interrupts are sent in another way there")
 def test_an_interrupted_batch_leaves_whole_files(folder):
     for k in range(30): save(folder / f"{k:02d}.png", np.roll(sample("astronaut"), k, 1))
-    process = subprocess.Popen([*PROGRAM, "encode", ".", "coded", "--codec", "fractal"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen([*PROGRAM, "encode", ".", "coded", "--codec", "fractal"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a shell's background job ignores it, and so would its children
     for _ in range(600):
         if any((folder / "coded").glob("*.gcz")): break
         time.sleep(.1)

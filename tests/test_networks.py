@@ -205,7 +205,7 @@ def test_wrong_wishes():
         gc.encode(x, "hybrid", networks="big")
     with pytest.raises(ValueError, match="effort must be one of normal, high"):
         gc.encode(x, "hybrid", effort="heroic")
-    for realism in (-.1, 1.5, float("nan")):
+    for realism in (-.1, 1.5, float("nan"), "much"):
         with pytest.raises(ValueError, match="realism must be 0"):
             gc.decode(gc.encode(x, "hybrid"), realism=realism)
     with pytest.raises(ValueError, match="encoded with networks='none'"):

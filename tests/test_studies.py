@@ -6,7 +6,7 @@ import pytest
 from gan_compress.cli import run_study
 
 TINY = {
-    "gan_study": (dict(train_pictures=96, test_pictures=64, epochs=1, base=4, n_judged=64, kid_pictures=32),
+    "gan_study": (dict(kinds=["cgan", "sgan"], train_pictures=96, test_pictures=64, epochs=1, base=4, n_judged=64, kid_pictures=32),
                   ["summary.md", "data.csv", "pictures.csv", "data.png", "00.png"]),
     "compression_study": (dict(picture="chelsea", crop=[], quality=[10, 40, 70, 90], codecs=["dct", "kmeans", "jpeg", "png"], jobs=1),
                           ["equal_bytes.png", "equal_bytes.csv", "thresholds.csv", "curves.svg", "which_one_when.csv", "rows.jsonl"]),

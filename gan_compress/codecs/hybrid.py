@@ -667,6 +667,7 @@ class Hybrid(Codec):
     repeat_header: ClassVar[bool] = True
     short_crc: ClassVar[bool] = True
     decode_options: ClassVar[tuple] = ("progress", "realism")
+    encoder_only: ClassVar[tuple] = ("lagrange", "effort", "progress")
 
     step: float | None = None # quantiser step in grey levels, 1..1000; None: from the quality
     lagrange: float = LAGRANGE # squared steps that a bit is worth to the encoder, 0..1; 0 rounds to the nearest
@@ -753,7 +754,7 @@ class Hybrid(Codec):
         return Latents(coeffs, step, units)
 
     def decode_chunks(self, chunks, shape, strict=True, progress=False, realism=0.0):
-        if not 0 <= realism <= 1: raise ValueError(f"realism must be 0 (nearest to the original) .. 1 (most natural), got {realism!r}")
+        if isinstance(realism, str) or not 0 <= realism <= 1: raise ValueError(f"realism must be 0 (nearest to the original) .. 1 (most natural), got {realism!r}")
         if realism and self.networks == "none": raise ValueError("realism needs a file for networks; this one was encoded with networks='none'")
         if not strict and not chunks: return np.full(shape, 128, np.uint8)
         y = self.latents(chunks, shape, strict, progress)
