@@ -18,7 +18,7 @@ import numpy as np
 from keras import layers, ops
 
 from .codecs.hybrid import PIXEL, UNIT, analyse, decoded_planes, encode_tile, inverse, model_for, tile_grid
-from .codecs.networks import CHROMA, KNOTS, MEANS, N_BANDS, ROLES, SET, features, stack_bands, step_weights, transform
+from .codecs.networks import CHROMA, KNOTS, MEANS, N_BANDS, features, stack_bands, step_weights, transform
 from .gan.training import GAN, TwoOptimizers, load_checkpoint, save_checkpoint, value_and_grad
 from .images import load, resize, write_atomic
 
