@@ -40,7 +40,7 @@ class _Group(TyperGroup):
         except (OSError, ValueError) as e:
             _say("error", _reason(e))
         except KeyboardInterrupt:
-            _say("stopped", "run the same command again to go on" if ctx.invoked_subcommand in ("benchmark", "study", "train-gan") else "nothing was left half written")
+            _say("stopped", "run the same command again to go on" if ctx.invoked_subcommand in ("benchmark", "study", "train-gan", "train-hybrid") else "nothing was left half written")
             raise typer.Exit(130) from None
         raise typer.Exit(2)
 
