@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CHROMA', 'MEANS', 'N_BANDS', 'KNOTS', 'SET', 'ROLES', 'stack_bands', 'unstack_bands', 'transform', 'features',
-           'step_weights', 'load_network', 'run_network', 'restore']
+           'step_weights', 'load_network', 'run_network', 'encoder_inputs', 'aim', 'restore']
 
 # %% ../../nbs/53_hybrid_networks.ipynb #b40ba543
 import os
@@ -67,12 +67,12 @@ def step_weights(
     return np.array([np.interp(np.log(step), np.log(KNOTS), row) for row in np.eye(len(KNOTS))], np.float32)
 
 # %% ../../nbs/53_hybrid_networks.ipynb #8392b883
-SET = 1 # the networks' set; its number stands in the file as the position of "generator" in `hybrid.NETWORKS`
-ROLES = ("fidelity", "perceptual")
+SET = 2 # the newest set of networks; the number of a set stands in the file, as the position of its name in `hybrid.NETWORKS`
+ROLES = ("encoder", "fidelity", "perceptual") # set 1 has no encoder
 
 @lru_cache
 def load_network(
-    role: str, # "fidelity" or "perceptual"
+    role: str, # one of `ROLES`
     number: int = SET, # a released set
 ): # onnxruntime.InferenceSession
     "A network of the package. ImportError that says what to install where onnxruntime is missing."
@@ -94,17 +94,38 @@ def run_network(
     names = [i.name for i in network.get_inputs()]
     return network.run(None, {name: x[None] for name, x in zip(names, inputs)})[0][0]
 
+def encoder_inputs(
+    x: np.ndarray, # float32 (h,w,N_BANDS) in grey levels, from `stack_bands`
+    step: float, # quantiser step in grey levels
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "What the encoder's network sees: the true bands, what a plain quantiser would make of them, and the step."
+    rounded = np.sign(x) * np.floor(np.abs(x) / np.float32(step) + np.float32(.4)) * np.float32(step)
+    rounded[..., MEANS] = x[..., MEANS]
+    return features(x, step), features(rounded, step), step_weights(step)
+
+def aim(
+    bands: np.ndarray, # float32 (n,64,h,w), from `hybrid.analyse`
+    step: int, # quantiser step in 1/UNIT
+    encoder, # takes `encoder_inputs`, gives (h,w,N_BANDS), in steps
+) -> np.ndarray: # float32 like `bands`
+    "The latents: what the quantiser shall take for the bands. Block means stay."
+    size = step / UNIT
+    added = np.float32(size) * encoder(*encoder_inputs(stack_bands(bands), size))
+    added[..., MEANS] = 0
+    return bands + unstack_bands(added, len(bands))
+
 def restore(
     planes: list[np.ndarray], # int32 (H,W) each, Y - 128 and perhaps Cb, Cr, in 1/PIXEL, from `hybrid.decoded_planes`
     coeffs: np.ndarray, # int32 (n,64,ceil(H/8),ceil(W/8)) in 1/UNIT, which they were decoded from
     step: int, # quantiser step in 1/UNIT
     realism: float = 0.0, # 0: least expected error; 1: most natural look; between: a blend
+    number: int = SET, # the set of networks that the file names
 ) -> list[np.ndarray]: # int32 like `planes`
     "Add what the networks expect to be missing."
     planes = [np.clip(p, -1024 * PIXEL, 1024 * PIXEL) for p in planes] # a damaged file can hold anything
     size = step / UNIT
     inputs = features(stack_bands(transform(planes)), size), features(stack_bands(coeffs / np.float32(UNIT)), size), step_weights(size)
     shares = {"fidelity": 1 - realism, "perceptual": realism}
-    added = sum(np.float32(share) * run_network(load_network(role), *inputs) for role, share in shares.items() if share)
+    added = sum(np.float32(share) * run_network(load_network(role, number), *inputs) for role, share in shares.items() if share)
     added = unstack_bands(np.rint(added * np.float32(step)).astype(np.int32), len(planes))
     return [p + inverse(b)[:p.shape[0], :p.shape[1]] for p, b in zip(planes, added)]

@@ -117,9 +117,9 @@ class TwoOptimizers(keras.optimizers.Optimizer):
         super().__init__(learning_rate=0., name="two_optimizers")
         self.d, self.g = d, g
 
-    def build_for(self, discriminator, generator):
-        self.d.build(discriminator.trainable_variables)
-        self.g.build(generator.trainable_variables)
+    def build_for(self, d_variables, g_variables):
+        self.d.build(d_variables)
+        self.g.build(g_variables)
         self.build([])
 
     @property
@@ -146,7 +146,7 @@ class GAN(keras.Model):
         names = ["d_loss", "g_loss", "d_wins"] + (["label_loss", "accuracy"] if kind == "sgan" else [])
         self.trackers = [keras.metrics.Mean(name=name) for name in names]
         both = TwoOptimizers(*(keras.optimizers.Adam(lr, recipe.beta_1, recipe.beta_2) for lr in (recipe.lr_d, recipe.lr_g)))
-        both.build_for(self.discriminator, self.generator)
+        both.build_for(self.discriminator.trainable_variables, self.generator.trainable_variables)
         self.compile(optimizer=both, jit_compile=_jit())
         self.sampler.compile(jit_compile=_jit())
         self.built = True
