@@ -16,6 +16,7 @@ import numpy as np
 from .codecs.hybrid import (DIRECT, LAGRANGE, N_CLASSES, N_CONTEXTS, N_GROUPS, N_SYMBOLS, N_TAPS, PASSES, PIXEL, SCALE, THRESHOLDS, UNIT,
                                         Encoder, Model, analyse, build_model, classify, contexts, cost, inverse, mirrored_differences, n_features, nearest, render,
                                         take, tile_grid, to_symbols)
+from .codecs.networks import aim
 from .images import load, resize, rgb_to_ycbcr, write_atomic
 from .metrics import psnr
 
@@ -174,10 +175,12 @@ def fit_step(
     pictures: list[np.ndarray], # uint8 (H,W,3), at most TILE a side
     step: float, # grey levels
     rounds: int = 1, # how often pictures are encoded anew with the tables that came out
+    encoder=None, # the encoder's network, see `codecs.networks.aim`; None: the latents are the bands
 ) -> dict[str, np.ndarray]: # weights, frequencies, first, centroids, filters
     "All tables for one quantiser step."
     units = round(step * UNIT)
     bands = [analyse(x, tile_grid(x.shape)[0]) for x in pictures]
+    if encoder is not None: bands = [aim(b, units, encoder) for b in bands]
     model = blank_model()
     for _ in range(rounds + 1):
         notes, _ = record(bands, units, model)
@@ -220,6 +223,7 @@ def make_tables(
     n: int = 24, # pictures from each of the five sources
     steps: tuple[float, ...] = STEPS, # grey levels, ascending
     rounds: int = 1,
+    encoder=None, # see `fit_step`
 ) -> dict[str, np.ndarray]: # what was written
     "Make a file of tables: minutes for each step on one core."
     work = Path(work)
@@ -229,7 +233,7 @@ def make_tables(
         path = work / f"step_{step:g}_n_{n}_rounds_{rounds}.npz"
         if not path.exists():
             file = io.BytesIO()
-            np.savez_compressed(file, **fit_step(pictures, step, rounds))
+            np.savez_compressed(file, **fit_step(pictures, step, rounds, encoder))
             write_atomic(path, file.getvalue())
         with np.load(path) as f: parts.append(dict(f))
     tables = {"steps": np.rint(UNIT * np.array(steps)).astype(np.int32)} | {k: np.stack([p[k] for p in parts]) for k in parts[0]}

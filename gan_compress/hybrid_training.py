@@ -256,10 +256,11 @@ def coding_tables() -> tuple[np.ndarray, np.ndarray]: # float32 (rows,64) and (r
 def quantise(
     values, # tensor (B,h,w,N_BANDS), latents in steps
     rows, # int32 tensor of that shape, rows of `coding_tables`
-): # tensors of that shape: decoded values in steps, bits
+): # three tensors of that shape: decoded values in steps; bits; zeros whose slope corrects that of the squared error
     """The encoder's own quantiser, with slopes.
 
-    Its output is a staircase, so the true slope is zero. What counts is the mean over many places: a value that is moved a little crosses a threshold with a certain probability. Within WINDOW of one it therefore gets the jump there, divided by the width of the window."""
+    Its output is a staircase, so the true slope is zero. What counts is the mean over many places: a value that is moved a little crosses a threshold with a certain probability. Within WINDOW of one it therefore gets the jump there, divided by the width of the window.
+    The squared error is a parabola in the decoded value, and its slope is wanted half way through the jump and for a value right on the threshold; the third output makes up for the distance to both."""
     bits, below = (ops.convert_to_tensor(t.ravel()) for t in coding_tables())
     a = ops.abs(values)
     fixed = ops.stop_gradient(a)
@@ -271,15 +272,16 @@ def quantise(
         other = (fixed - level(candidate)) ** 2 + LAGRANGE * price(candidate)
         best, cost = ops.where(other < cost, candidate, best), ops.minimum(other, cost)
     slopes = []
-    for lower in (best, ops.maximum(best - 1, 0)):
+    for lower, there in ((best, 1.), (best - 1, ops.cast(best > 0, "float32"))):
+        lower = ops.maximum(lower, 0)
         jump, more = level(lower + 1) - level(lower), price(lower + 1) - price(lower)
-        threshold = ops.maximum(level(lower) + jump / 2 + LAGRANGE * more / (2 * jump), .5)
-        inside = ops.cast(ops.abs(fixed - threshold) < WINDOW, "float32") / (2 * WINDOW)
-        slopes.append((inside * jump, inside * more))
-    down = ops.cast(best > 0, "float32")
-    steps, costs = (u + down * d for u, d in zip(*slopes))
+        half = level(lower) + jump / 2
+        threshold = ops.maximum(half + LAGRANGE * more / (2 * jump), .5)
+        inside = there * ops.cast(ops.abs(fixed - threshold) < WINDOW, "float32") / (2 * WINDOW)
+        slopes.append((inside * jump, inside * more, 2 * inside * jump * (half - level(best) - threshold + fixed)))
+    steps, costs, correction = (up + down for up, down in zip(*slopes))
     moved = a - fixed
-    return ops.sign(values) * (level(best) * ops.cast(best > 0, "float32") + steps * moved), price(best) + costs * moved
+    return ops.sign(values) * (level(best) + steps * moved), price(best) + costs * moved, correction * moved
 
 # %% ../nbs/54_hybrid_training.ipynb #c000de56
 def gmsd(
@@ -310,6 +312,7 @@ def critic(
 
 # %% ../nbs/54_hybrid_training.ipynb #36a6473e
 _CODED = np.float32(~np.isin(np.arange(N_BANDS), MEANS)) # 1 for the bands that latents are made of
+_SHARE = np.repeat(np.mean(_RGB ** 2, 1), (64, len(CHROMA), len(CHROMA))) # of each band's squared error in that of red, green and blue
 
 class Training(keras.Model):
     "Networks, their moving averages, critic, optimisers and the step of a stage. ValueError for a stage that does not exist."
@@ -360,24 +363,28 @@ class Training(keras.Model):
         return self.report(logs)
 
     def code(self, x):
-        "A batch as it is after encoder and quantiser, and its bits per pixel (B,). The edge filter is taken to add what it added to the pair."
+        """A batch as it is after encoder and quantiser, its bits per pixel (B,), and a zero (B,) that corrects the slope of the squared error.
+
+        The edge filter is taken to add what it added to the pair. Blocks at the border, whose error is not seen, are given."""
         values = x["bands"] + _CODED * self.encoder([x["true"], x["rounded"], x["gains"]], training=True)
-        coefficients, bits = quantise(values, x["rows"])
+        inside = np.pad(np.ones((1, values.shape[1] - 2, values.shape[2] - 2, 1), bool), ((0, 0), (1, 1), (1, 1), (0, 0)))
+        coefficients, bits, correction = quantise(ops.where(inside, values, ops.stop_gradient(values)), x["rows"])
         coefficients = ops.where(_CODED > 0, coefficients, x["coefficients"])
         filtered = coefficients + x["filter"]
         seen = {name: ops.where(_CODED > 0, ops.arcsinh(now), x[name]) for name, now in (("filtered", filtered), ("coded", coefficients))}
-        return x | seen | {"missing": x["bands"] - filtered}, ops.mean(ops.sum(bits * _CODED, -1), (1, 2)) / 64
+        total = lambda y, weights: ops.mean(ops.sum(y * weights, -1)[:, 1:-1, 1:-1], (1, 2)) / 64
+        return x | seen | {"missing": x["bands"] - filtered}, total(bits, _CODED), total(correction, _CODED * _SHARE)
 
     def judge(self, decoded, added, training):
         "Logits and inner features of the critic for pixels (B,H,W,3) in grey levels and what is added to them, in steps."
         return self.critic(ops.concatenate([decoded / 64, added], -1), training=training)
 
     def generator_loss(self, x):
-        if self.stage == "joint": x, rate = self.code(x)
+        if self.stage == "joint": x, rate, correction = self.code(x)
         added = self(x, training=True)
         error = ops.mean(x["weight"] * squared_error(synthesis(x["missing"] - added)))
         if self.stage == "fidelity": return error, (error,)
-        if self.stage == "joint": return error + SLOPE * ops.mean(x["weight"] * rate), (error, ops.mean(rate))
+        if self.stage == "joint": return error + ops.mean(x["weight"] * (SLOPE * rate + correction)), (error, ops.mean(rate))
         decoded, step = synthesis(x["decoded"]), x["step"][:, None, None, None]
         fake, real = synthesis(added), synthesis(x["missing"])
         luma = [(decoded + step * s)[:, 8:-8, 8:-8, :1] + 128 for s in (real, fake)]

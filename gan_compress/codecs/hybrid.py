@@ -15,7 +15,7 @@ __all__ = ['KIND', 'PIXEL', 'UNIT', 'FRACTION', 'LEVELS', 'UNITS', 'DIAGONALS', 
 # %% ../../nbs/51_hybrid.ipynb #db75ab40
 import struct
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from typing import ClassVar, NamedTuple
 
@@ -561,7 +561,7 @@ def render(
         a = max(r - margin, 0)
         strip = coeffs[:, :, a:r + step_rows + margin]
         planes = decoded_planes(strip, (shape[0] - 8 * a, shape[1]), step, filters)
-        if networks != "none": planes = restore(planes, strip, step, realism)
+        if networks != "none": planes = restore(planes, strip, step, realism, NETWORKS.index(networks))
         out[8 * r:8 * r + TILE] = to_rgb([p[8 * (r - a):8 * (r - a) + TILE] for p in planes])
     return out
 
@@ -627,7 +627,7 @@ def fill(
         plane[lost] = np.rint(guess[lost]).astype(np.int32)
 
 # %% ../../nbs/51_hybrid.ipynb #f375cbe6
-NETWORKS = ("none", "generator") # position: number in the file; 1 is set 1 of `codecs.networks`
+NETWORKS = ("none", "generator", "gan") # position: number in the file, and of the set in `codecs.networks`; "gan" has a network in the encoder too
 EFFORTS = ("normal", "high")
 
 def encode_tile(
@@ -643,6 +643,9 @@ def encode_tile(
 
     They pull decoded samples towards what they expect, wherever that is right or wrong; what they add need not be coded, what they spoil can be put right."""
     bands = analyse(image, tile)
+    if networks == "gan":
+        from gan_compress.codecs.networks import aim, load_network, run_network
+        bands = aim(bands, step, partial(run_network, load_network("encoder", NETWORKS.index(networks))))
     first = Encoder(bands, step, model, lagrange).run()
     if effort == "normal": return first
     coeffs = first.coeffs[-1]
@@ -650,7 +653,7 @@ def encode_tile(
     planes = decoded_planes(coeffs, size, step, model.filters)
     if networks != "none":
         from gan_compress.codecs.networks import restore
-        planes = restore(planes, coeffs, step)
+        planes = restore(planes, coeffs, step, number=NETWORKS.index(networks))
     added = [after - inverse(c) for after, c in zip(planes, coeffs)]
     return Encoder(bands - np.stack([forward(p / np.float32(PIXEL)) for p in added]), step, model, lagrange).run()
 
@@ -671,7 +674,7 @@ class Hybrid(Codec):
 
     step: float | None = None # quantiser step in grey levels, 1..1000; None: from the quality
     lagrange: float = LAGRANGE # squared steps that a bit is worth to the encoder, 0..1; 0 rounds to the nearest
-    networks: str = "generator" # which networks the decoder shall use, "none" or "generator"
+    networks: str = "gan" # which networks take part: "none", "generator" in the decoder, "gan" in encoder and decoder
     effort: str = "normal" # "high" encodes every tile twice, for smaller files
     progress: bool = False # show a progress bar over the tiles while encoding
     tables: int = TABLES # the set of tables
