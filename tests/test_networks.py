@@ -1,4 +1,4 @@
-"""The hybrid's networks: they help, they agree everywhere, they fail gently; and both stages of their training, on TensorFlow and JAX.
+"""The hybrid's networks: they help, they agree everywhere, they fail gently; and the stages of their training, on TensorFlow and JAX.
 
 Keras fixes its backend when it is imported, so training runs in child processes: this file, called as a program."""
 import json
@@ -41,16 +41,14 @@ def decoded(path, out):
 
 def by_keras(weights, inputs, out):
     "What Keras says to what onnxruntime saw."
-    from gan_compress.hybrid_training import load_weights, residual_network
-    network = residual_network(bias=Path(weights).stem == "fidelity")
-    load_weights(weights, network)
+    from gan_compress.hybrid_training import caller, load_network
     with np.load(inputs) as f:
-        np.save(out, network.predict([f[k][None] for k in ("filtered", "coded", "gains")], verbose=0)[0])
+        np.save(out, caller(load_network(weights))(*[f[k] for k in ("filtered", "coded", "gains")]))
     return {}
 
 
 def stages(photos, work):
-    "Both stages in miniature: straight, and interrupted; then an export where TensorFlow runs."
+    "All stages in miniature: straight, and interrupted; then an export where TensorFlow runs."
     import keras
 
     from gan_compress import hybrid_training as training
@@ -68,29 +66,34 @@ def stages(photos, work):
         if len(saved) == 2:
             raise KeyboardInterrupt
 
+    joint = training.train_hybrid(photos, work, "joint", 6, **common)
+    weights = {"start": Path(work) / "fidelity" / "best.npz"}
     training.save_checkpoint = killed
     try:
-        training.train_hybrid(photos, place, "fidelity", 6, **common)
+        training.train_hybrid(photos, place, "joint", 6, **common, **weights)
     except KeyboardInterrupt:
         pass
     training.save_checkpoint = save_checkpoint
-    resumed = training.train_hybrid(photos, place, "fidelity", 6, **common)
-    perceptual = training.train_hybrid(photos, work, "perceptual", 4, 1e-3, **common)
+    resumed = training.train_hybrid(photos, place, "joint", 6, **common, **weights)
+    weights = {"start": Path(work) / "joint" / "best.npz", "encoder": Path(work) / "joint" / "encoder.npz"}
+    fitted = training.train_hybrid(photos, place, "fidelity", 2, **common, **weights)
+    perceptual = training.train_hybrid(photos, work, "perceptual", 4, 1e-3, **common, **weights)
     refused = []
-    for arguments in (dict(steps=8), dict(stage="joint"), dict(steps=0), dict(stage="perceptual", start=Path(work) / "none.npz")):
+    for arguments in (dict(steps=8), dict(stage="both"), dict(steps=0), dict(stage="perceptual", start=Path(work) / "none.npz")):
         try:
             training.train_hybrid(photos, work, **{"stage": "fidelity", "steps": 6, **common, **arguments})
         except (ValueError, FileNotFoundError) as error:
             refused.append(str(error))
     if keras.backend.backend() == "tensorflow":
         training.export_network(Path(work) / "perceptual" / "best.npz", Path(work) / "out.onnx")
-    return dict(log=log, again=again, resumed=resumed, perceptual=perceptual, refused=refused)
+    return dict(log=log, again=again, joint=joint, resumed=resumed, fitted=fitted, perceptual=perceptual, refused=refused)
 
 
 WRONG = {                                      # words of a command -> what it has to say; {0} is a folder
     "train-hybrid {0}/nothing {0}/run": "holds no pictures of at least 256x256",
-    "train-hybrid {0} {0}/run --stage joint": "stage must be one of fidelity, perceptual",
+    "train-hybrid {0} {0}/run --stage both": "stage must be one of fidelity, joint, perceptual",
     "train-hybrid {0} {0}/run --stage perceptual": "train the stage fidelity first",
+    "train-hybrid {0} {0}/run --stage joint": "train the stage fidelity first",
     "train-hybrid {0} {0}/run --steps 0": "must be at least 1",
     "export-hybrid {0}/nothing.npz {0}/x.onnx": "nothing.npz",
     "export-hybrid {0}/other.npz {0}/x.onnx": "another architecture",
@@ -112,28 +115,45 @@ def commands(folder):
 
 def test_the_files_that_ship():
     shipped = list((files("gan_compress") / "codecs").glob("networks_*.onnx"))
-    assert sorted(p.name for p in shipped) == [f"networks_{networks.SET}_{role}.onnx" for role in networks.ROLES]
+    assert sorted(p.name for p in shipped) == [f"networks_{number}_{role}.onnx" for number in (1, 2) for role in networks.ROLES if number > 1 or role != "encoder"]
     assert sum(p.stat().st_size for p in shipped) < 8e6
 
 
 def test_they_help():
-    gains, softer, natural = [], [], []
+    "The generator on the same coefficients; encoder and generator at the same bytes, read off the line between qualities."
+    gains, smaller, softer, natural = [], [], [], []
     for x in PHOTOS.values():
-        for quality in (4, 12, 40):
-            file = gc.encode(x, "hybrid", quality=quality)
-            none = gc.decode(gc.encode(x, "hybrid", quality=quality, networks="none"))
-            fidelity, perceptual = gc.decode(file), gc.decode(file, realism=1.0)
-            gains.append(psnr(x, fidelity) - psnr(x, none))
-            softer.append(psnr(x, fidelity) - psnr(x, perceptual))
-            natural.append(gmsd(x, none) - gmsd(x, perceptual))
+        files = {n: [gc.encode(x, "hybrid", quality=q, networks=n) for q in (4, 12, 40)] for n in hybrid.NETWORKS}
+        pictures = {n: [gc.decode(f) for f in files[n]] for n in files}
+        level = {n: np.array([psnr(x, y) for y in pictures[n]]) for n in files}
+        size = {n: np.log([len(f) for f in files[n]]) for n in files}
+        gains += list(level["generator"] - level["none"])
+        smaller.append(size["gan"][1] - np.interp(level["gan"][1], level["none"], size["none"]))
+        for f, y in zip(files["gan"], pictures["gan"]):
+            perceptual = gc.decode(f, realism=1.0)
+            softer.append(psnr(x, y) - psnr(x, perceptual))
+            natural.append(gmsd(x, y) - gmsd(x, perceptual))
     assert min(gains) > 0 and np.mean(gains) > .1
+    assert max(smaller) < -.03
     assert max(softer) < 1.1 and np.mean(natural) > 0
 
 
-def test_files_are_the_same_but_for_one_byte():
+def test_files_for_the_generator_are_the_same_but_for_one_byte():
     x = PHOTOS["coffee"][:64, :64]
-    (a, chunks), (b, without) = (read_file(gc.encode(x, "hybrid", networks=n)) for n in hybrid.NETWORKS[::-1])
+    (a, chunks), (b, without) = (read_file(gc.encode(x, "hybrid", networks=n)) for n in ("generator", "none"))
     assert chunks == without and a.params[:-1] == b.params[:-1] and (a.params[-1], b.params[-1]) == (1, 0)
+
+
+def test_structure_has_less_psnr_and_more_structure():
+    psnrs, gmsds = [], []
+    for x in PHOTOS.values():
+        files = [gc.encode(x, "hybrid", quality=q) for q in (8, 12, 16, 20)]
+        data = gc.encode(x, "hybrid", quality=16, tune="structure")
+        read = lambda values: np.interp(np.log(len(data)), np.log([len(f) for f in files]), values)
+        y = gc.decode(data)
+        psnrs.append(psnr(x, y) - read([psnr(x, gc.decode(f)) for f in files]))
+        gmsds.append(gmsd(x, y) - read([gmsd(x, gc.decode(f)) for f in files]))
+    assert -.6 < np.mean(psnrs) < 0 and np.mean(gmsds) < 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (9, 70), (65, 33, 3), (40, 50, 4)])
@@ -167,7 +187,7 @@ def test_pixels_agree_whatever_the_number_of_threads(threads, tmp_path):
 
 @pytest.mark.parametrize("role", networks.ROLES)
 def test_keras_and_onnxruntime_agree(role, tmp_path):
-    weights = Path(__file__).parents[1] / "results" / "hybrid_networks" / f"{role}.npz"
+    weights = Path(__file__).parents[1] / "results" / "hybrid_networks" / f"{role}_{networks.SET}.npz"
     bands = networks.stack_bands(hybrid.analyse(PHOTOS["chelsea"], hybrid.tile_grid(PHOTOS["chelsea"].shape)[0]))
     inputs = dict(filtered=networks.features(bands, 40.), coded=networks.features(np.round(bands / 40) * 40, 40.), gains=networks.step_weights(40.))
     np.savez(tmp_path / "in.npz", **inputs)
@@ -201,10 +221,12 @@ def test_damage_goes_through_the_same_decoder():
 
 def test_wrong_wishes():
     x = PHOTOS["coffee"][:32, :32]
-    with pytest.raises(ValueError, match="networks must be one of none, generator"):
+    with pytest.raises(ValueError, match="networks must be one of none, generator, gan"):
         gc.encode(x, "hybrid", networks="big")
     with pytest.raises(ValueError, match="effort must be one of normal, high"):
         gc.encode(x, "hybrid", effort="heroic")
+    with pytest.raises(ValueError, match="tune must be one of error, structure"):
+        gc.encode(x, "hybrid", tune="film")
     for realism in (-.1, 1.5, float("nan"), "much"):
         with pytest.raises(ValueError, match="realism must be 0"):
             gc.decode(gc.encode(x, "hybrid"), realism=realism)
@@ -213,8 +235,8 @@ def test_wrong_wishes():
     with pytest.raises(ValueError, match="no decode option"):
         gc.decode(gc.encode(x, "jpeg"), realism=.5)
     header, chunks = read_file(gc.encode(x, "hybrid"))
-    newer = write_file(replace(header, params=header.params[:-1] + b"\2"), chunks)
-    with pytest.raises(BitstreamError, match="networks number 2 are not in this version"):
+    newer = write_file(replace(header, params=header.params[:-1] + b"\3"), chunks)
+    with pytest.raises(BitstreamError, match="networks number 3 are not in this version"):
         gc.decode(newer)
 
 
@@ -227,7 +249,7 @@ def test_high_effort_is_worth_it():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_both_stages(backend, tmp_path):
+def test_all_stages(backend, tmp_path):
     (tmp_path / "photos").mkdir()
     for k, name in enumerate(("coffee", "astronaut", "chelsea", "rocket")):
         for part in range(6):
@@ -235,7 +257,8 @@ def test_both_stages(backend, tmp_path):
     result = child("stages", tmp_path / "photos", tmp_path / "run", KERAS_BACKEND=backend)
     log = result["log"]
     assert [row["step"] for row in log] == [2, 4, 6] and all(np.isfinite(list(row.values())).all() for row in log)
-    assert result["again"] == log and result["resumed"] == log                  # to the last digit
+    assert result["again"] == log and result["resumed"] == result["joint"]      # to the last digit
+    assert [row["step"] for row in result["joint"]] == [2, 4, 6] and result["joint"][-1]["bpp"] > 0 and result["fitted"][-1]["step"] == 2
     assert [row["step"] for row in result["perceptual"]] == [2, 4] and result["perceptual"][-1]["d_loss"] > 0
     assert len(result["refused"]) == 4 and "give another folder" in result["refused"][0] and "no weights to begin with" in result["refused"][3]
     if backend == "tensorflow":

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['KIND', 'PIXEL', 'UNIT', 'FRACTION', 'LEVELS', 'UNITS', 'DIAGONALS', 'PASSES', 'N_GROUPS', 'DIRECT', 'N_SYMBOLS',
            'SCALE', 'THRESHOLDS', 'N_CONTEXTS', 'TABLES', 'TILE', 'LAGRANGE', 'TAPS', 'N_TAPS', 'N_CLASSES', 'REACH',
-           'LEAST', 'NETWORKS', 'EFFORTS', 'lapping', 'basis_norms', 'exact', 'forward', 'inverse', 'forward4',
+           'LEAST', 'NETWORKS', 'EFFORTS', 'TUNES', 'lapping', 'basis_norms', 'exact', 'forward', 'inverse', 'forward4',
            'inverse4', 'Pass', 'take', 'place', 'around', 'relief', 'n_features', 'walk', 'contexts', 'to_symbols',
            'put_magnitudes', 'get_magnitudes', 'Model', 'cost', 'load_tables', 'build_model', 'nearest', 'model_for',
            'Tile', 'Decoder', 'quantise', 'Unit', 'Encoder', 'classify', 'mirrored_differences', 'smooth', 'to_rgb',
-           'decoded_planes', 'render', 'tile_grid', 'analyse', 'Latents', 'group_units', 'fill', 'encode_tile',
-           'Hybrid']
+           'decoded_planes', 'render', 'tile_grid', 'analyse', 'Latents', 'group_units', 'fill', 'masking',
+           'encode_tile', 'Hybrid']
 
 # %% ../../nbs/51_hybrid.ipynb #db75ab40
 import struct
@@ -402,12 +402,12 @@ def quantise(
     context: np.ndarray, # uint8, of each
     bits: np.ndarray, # float32 (N_CONTEXTS, N_SYMBOLS), from `Model.bits`
     centroids: np.ndarray, # (N_CONTEXTS, 4), from `Model.centroids`
-    lagrange: float = LAGRANGE, # squared steps per bit
+    lagrange: float | np.ndarray = LAGRANGE, # squared steps per bit, for all or (positions,)
 ) -> np.ndarray: # int64 magnitudes
     "Rate-distortion optimised quantisation: the nearest magnitude, the one below it or zero, whichever has the least squared error + lagrange * bits."
     best = np.zeros(values.shape, np.int64)
     some = np.flatnonzero(values >= 0.5)
-    a, k = values.flat[some], context.flat[some]
+    a, k, lagrange = (x.flat[some] for x in (values, context, np.broadcast_to(lagrange, values.shape)))
     near = np.floor(a + 0.5).astype(np.int64)
     v, j = np.zeros_like(near), a * a + lagrange * bits[k, 0]
     for candidate in (near, near - 1):
@@ -434,7 +434,7 @@ class Encoder(Tile):
 
     def __init__(self, bands, step, model, lagrange):
         super().__init__(np.zeros(bands.shape, np.int32), step, model)
-        self.values, self.lagrange = [bands * np.float32(UNIT / step)], lagrange
+        self.values, self.lagrange = [bands * np.float32(UNIT / step)], np.broadcast_to(np.float32(lagrange), bands.shape[2:])
         for _ in range(LEVELS - 1): self.values.insert(0, np.stack([forward4(b[0]) for b in self.values[0]]))
         peaks = np.abs(self.values[-1]).max((2, 3))
         self.last = [max([d for d in range(1, 15) if p[DIAGONALS[8][d]].max() >= 0.5], default=0) for p in peaks]
@@ -454,7 +454,8 @@ class Encoder(Tile):
     def code(self, p, features):
         k = contexts(self.model.weights[p], features)
         x = take(self.values[p.level][p.component][p.bands], p.phase)
-        v = quantise(np.abs(x), k, self.model.bits[p.group], self.model.centroids[p.group], self.lagrange)
+        lagrange = take(self.lagrange[None], p.phase)[0] if p.level == LEVELS - 1 else np.median(self.lagrange)
+        v = quantise(np.abs(x), k, self.model.bits[p.group], self.model.centroids[p.group], lagrange)
         self.store(p, v, x < 0, k)
         self.passes.append((p, v.astype(np.uint16), (x < 0)[v > 0], k))
         return v
@@ -629,33 +630,40 @@ def fill(
 # %% ../../nbs/51_hybrid.ipynb #f375cbe6
 NETWORKS = ("none", "generator", "gan") # position: number in the file, and of the set in `codecs.networks`; "gan" has a network in the encoder too
 EFFORTS = ("normal", "high")
+TUNES = ("error", "structure")
+
+def masking(
+    image: np.ndarray, # uint8 (H,W) or (H,W,3)
+) -> np.ndarray: # float32 (ceil(H/8),ceil(W/8)), geometric mean 1
+    "How much more an error in each block may weigh, relative to the picture's mean: the standard deviation of its luma, where an eye and SSIM (Wang et al. 2004, whose constant C2 is the 58) miss it. Between a quarter and four."
+    y = pad_to(image if image.ndim == 2 else rgb_to_ycbcr(image)[..., 0], 8).astype(np.float32)
+    h, w = y.shape[0] // 8, y.shape[1] // 8
+    activity = .5 * np.log(y.reshape(h, 8, w, 8).var((1, 3)) + 58)
+    return np.exp(np.clip(activity - activity.mean(), -np.log(4), np.log(4))).astype(np.float32)
 
 def encode_tile(
     image: np.ndarray, # uint8 (H,W) or (H,W,3)
     tile: tuple[slice, slice], # from `tile_grid`
     step: int, # quantiser step in 1/UNIT
     model: Model,
-    lagrange: float = LAGRANGE, # squared steps per bit
+    lagrange: float | np.ndarray = LAGRANGE, # squared steps per bit, for all or float32 (h,w), for each block
     effort: str = "normal", # one of `EFFORTS`
     networks: str = "none", # one of `NETWORKS`
 ) -> Encoder: # after its walk
     """Quantise a tile. With high effort once more, aiming beside the mark by what the decoder's edge filter and networks will add.
 
     They pull decoded samples towards what they expect, wherever that is right or wrong; what they add need not be coded, what they spoil can be put right."""
-    bands = analyse(image, tile)
-    if networks == "gan":
-        from gan_compress.codecs.networks import aim, load_network, run_network
-        bands = aim(bands, step, partial(run_network, load_network("encoder", NETWORKS.index(networks))))
+    true = bands = analyse(image, tile)
+    number = NETWORKS.index(networks)
+    if number: from gan_compress.codecs.networks import aim, load_network, restore, run_network
+    if networks == "gan": bands = aim(true, step, partial(run_network, load_network("encoder", number)))
     first = Encoder(bands, step, model, lagrange).run()
     if effort == "normal": return first
     coeffs = first.coeffs[-1]
-    size = 8 * coeffs.shape[2], 8 * coeffs.shape[3]
-    planes = decoded_planes(coeffs, size, step, model.filters)
-    if networks != "none":
-        from gan_compress.codecs.networks import restore
-        planes = restore(planes, coeffs, step, number=NETWORKS.index(networks))
+    planes = decoded_planes(coeffs, (8 * coeffs.shape[2], 8 * coeffs.shape[3]), step, model.filters)
+    if number: planes = restore(planes, coeffs, step, number=number)
     added = [after - inverse(c) for after, c in zip(planes, coeffs)]
-    return Encoder(bands - np.stack([forward(p / np.float32(PIXEL)) for p in added]), step, model, lagrange).run()
+    return Encoder(true - np.stack([forward(p / np.float32(PIXEL)) for p in added]), step, model, lagrange).run()
 
 
 @dataclass(frozen=True)
@@ -670,12 +678,13 @@ class Hybrid(Codec):
     repeat_header: ClassVar[bool] = True
     short_crc: ClassVar[bool] = True
     decode_options: ClassVar[tuple] = ("progress", "realism")
-    encoder_only: ClassVar[tuple] = ("lagrange", "effort", "progress")
+    encoder_only: ClassVar[tuple] = ("lagrange", "effort", "tune", "progress")
 
     step: float | None = None # quantiser step in grey levels, 1..1000; None: from the quality
     lagrange: float = LAGRANGE # squared steps that a bit is worth to the encoder, 0..1; 0 rounds to the nearest
     networks: str = "gan" # which networks take part: "none", "generator" in the decoder, "gan" in encoder and decoder
     effort: str = "normal" # "high" encodes every tile twice, for smaller files
+    tune: str = "error" # "structure" saves bits where a picture is busy and spends them where it is calm: less PSNR, better SSIM, FSIM and GMSD
     progress: bool = False # show a progress bar over the tiles while encoding
     tables: int = TABLES # the set of tables
 
@@ -685,6 +694,7 @@ class Hybrid(Codec):
         if not 0 <= self.lagrange <= 1: raise ValueError(f"lagrange must be 0..1 squared steps per bit, got {self.lagrange!r}")
         if self.networks not in NETWORKS: raise ValueError(f"networks must be one of {', '.join(NETWORKS)}, got {self.networks!r}")
         if self.effort not in EFFORTS: raise ValueError(f"effort must be one of {', '.join(EFFORTS)}, got {self.effort!r}")
+        if self.tune not in TUNES: raise ValueError(f"tune must be one of {', '.join(TUNES)}, got {self.tune!r}")
         load_tables(self.tables)
 
     @property
@@ -706,7 +716,8 @@ class Hybrid(Codec):
         from tqdm.auto import tqdm
         step, grid = self.units_per_step, tile_grid(image.shape)
         model = model_for(step, self.tables)
-        tiles = [encode_tile(image, where, step, model, self.lagrange, self.effort, self.networks).finished() for where in tqdm(grid, "tiles", disable=not self.progress)]
+        worth = self.lagrange * (masking(image) if self.tune == "structure" else np.ones((-(-image.shape[0] // 8), -(-image.shape[1] // 8)), np.float32))
+        tiles = [encode_tile(image, where, step, model, worth[where], self.effort, self.networks).finished() for where in tqdm(grid, "tiles", disable=not self.progress)]
         units = [tile[u] for u in range(len(UNITS)) for tile in tiles]
         sizes = [u.size for u in units]
         chunks = []
