@@ -77,6 +77,7 @@ def stages(photos, work):
     resumed = training.train_hybrid(photos, place, "joint", 6, **common, **weights)
     weights = {"start": Path(work) / "joint" / "best.npz", "encoder": Path(work) / "joint" / "encoder.npz"}
     fitted = training.train_hybrid(photos, place, "fidelity", 2, **common, **weights)
+    structure = training.train_hybrid(photos, place, "structure", 2, **common, **weights)
     perceptual = training.train_hybrid(photos, work, "perceptual", 4, 1e-3, **common, **weights)
     refused = []
     for arguments in (dict(steps=8), dict(stage="both"), dict(steps=0), dict(stage="perceptual", start=Path(work) / "none.npz")):
@@ -86,12 +87,12 @@ def stages(photos, work):
             refused.append(str(error))
     if keras.backend.backend() == "tensorflow":
         training.export_network(Path(work) / "perceptual" / "best.npz", Path(work) / "out.onnx")
-    return dict(log=log, again=again, joint=joint, resumed=resumed, fitted=fitted, perceptual=perceptual, refused=refused)
+    return dict(log=log, again=again, joint=joint, resumed=resumed, fitted=fitted, structure=structure, perceptual=perceptual, refused=refused)
 
 
 WRONG = {                                      # words of a command -> what it has to say; {0} is a folder
     "train-hybrid {0}/nothing {0}/run": "holds no pictures of at least 256x256",
-    "train-hybrid {0} {0}/run --stage both": "stage must be one of fidelity, joint, perceptual",
+    "train-hybrid {0} {0}/run --stage both": "stage must be one of fidelity, joint, structure, perceptual",
     "train-hybrid {0} {0}/run --stage perceptual": "train the stage fidelity first",
     "train-hybrid {0} {0}/run --stage joint": "train the stage fidelity first",
     "train-hybrid {0} {0}/run --steps 0": "must be at least 1",
@@ -187,7 +188,7 @@ def test_pixels_agree_whatever_the_number_of_threads(threads, tmp_path):
 
 @pytest.mark.parametrize("role", networks.ROLES)
 def test_keras_and_onnxruntime_agree(role, tmp_path):
-    weights = Path(__file__).parents[1] / "results" / "hybrid_networks" / f"{role}_{networks.SET}.npz"
+    weights = Path(__file__).parents[1] / "results" / "hybrid_networks" / f"set_{networks.SET}" / f"{role}.npz"
     bands = networks.stack_bands(hybrid.analyse(PHOTOS["chelsea"], hybrid.tile_grid(PHOTOS["chelsea"].shape)[0]))
     inputs = dict(filtered=networks.features(bands, 40.), coded=networks.features(np.round(bands / 40) * 40, 40.), gains=networks.step_weights(40.))
     np.savez(tmp_path / "in.npz", **inputs)
@@ -258,7 +259,7 @@ def test_all_stages(backend, tmp_path):
     log = result["log"]
     assert [row["step"] for row in log] == [2, 4, 6] and all(np.isfinite(list(row.values())).all() for row in log)
     assert result["again"] == log and result["resumed"] == result["joint"]      # to the last digit
-    assert [row["step"] for row in result["joint"]] == [2, 4, 6] and result["joint"][-1]["bpp"] > 0 and result["fitted"][-1]["step"] == 2
+    assert [row["step"] for row in result["joint"]] == [2, 4, 6] and result["joint"][-1]["bpp"] > 0 and result["fitted"][-1]["step"] == result["structure"][-1]["step"] == 2
     assert [row["step"] for row in result["perceptual"]] == [2, 4] and result["perceptual"][-1]["d_loss"] > 0
     assert len(result["refused"]) == 4 and "give another folder" in result["refused"][0] and "no weights to begin with" in result["refused"][3]
     if backend == "tensorflow":
