@@ -118,9 +118,10 @@ def make_pairs(
     from tqdm.auto import tqdm
     work, size, sets = Path(work), 60, []
     say, about = (caller(load_network(encoder)), f"{zlib.crc32(Path(encoder).read_bytes()):08x}") if encoder else (None, "bands")
+    parts = [(part, photographs(folder, part), count) for part, count in (("train", n), ("validation", n_validation * len(VALIDATION_STEPS)))]
     work.mkdir(parents=True, exist_ok=True)
-    for part, count in (("train", n), ("validation", n_validation * len(VALIDATION_STEPS))):
-        paths, shards = photographs(folder, part), []
+    for part, paths, count in parts:
+        shards = []
         for first in tqdm(range(0, count, size), f"pairs, {part}", disable=not progress):
             last = min(first + size, count)
             file = work / f"{about}_{part}_{seed}_{first:05d}_{last - first}.npz"
