@@ -16,7 +16,7 @@ import pytest
 import gan_compress as gc
 from gan_compress.bitstream import BitstreamError, read_file, write_file
 from gan_compress.codecs import hybrid, networks
-from gan_compress.images import resize, sample, save
+from gan_compress.images import load, resize, sample, save
 from gan_compress.metrics import gmsd, psnr
 
 PHOTOS = {name: sample(name)[:384, :384] for name in ("coffee", "astronaut", "chelsea")}
@@ -116,7 +116,7 @@ def commands(folder):
 
 def test_the_files_that_ship():
     shipped = list((files("gan_compress") / "codecs").glob("networks_*.onnx"))
-    assert sorted(p.name for p in shipped) == [f"networks_{number}_{role}.onnx" for number in (1, 2) for role in networks.ROLES if number > 1 or role != "encoder"]
+    assert sorted(p.name for p in shipped) == [f"networks_1_{role}.onnx" for role in networks.ROLES[2:]] + sorted(f"networks_{networks.SET}_{role}.onnx" for role in networks.ROLES)
     assert sum(p.stat().st_size for p in shipped) < 8e6
 
 
@@ -176,6 +176,14 @@ def test_strips_leave_no_seam():
     y, filters = codec.latents(chunks, x.shape), hybrid.model_for(codec.units_per_step).filters
     whole = networks.restore(hybrid.decoded_planes(y.coeffs, x.shape, y.step, filters), y.coeffs, y.step)
     assert np.abs(hybrid.to_rgb(whole).astype(int) - codec.decode_chunks(chunks, x.shape)).max() <= 1
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_files_of_every_set_decode_for_ever(number):
+    golden = Path(__file__).parent / "golden" / f"hybrid_networks_{number}"
+    data = golden.with_suffix(".gcz").read_bytes()
+    assert gc.inspect(data)["parameters"]["networks"] == hybrid.NETWORKS[number]
+    assert np.abs(gc.decode(data, realism=.5).astype(int) - load(golden.with_suffix(".png"))).max() <= 1
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
