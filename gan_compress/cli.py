@@ -430,7 +430,7 @@ def evaluate_gan(
 def train_hybrid(
     photos: Annotated[Path, typer.Argument(help="Folder of photographs of at least 256x256 pixels.")],
     run: Annotated[Path, typer.Argument(help="Folder of the run: pairs, logs, checkpoints, weights; a run in it is continued.")],
-    stage: Annotated[str, typer.Option(help="fidelity, joint, structure, perceptual.")] = "fidelity",
+    stage: Annotated[str, typer.Option(help="fidelity, joint, perceptual.")] = "fidelity",
     steps: Annotated[int, typer.Option(help="Steps in all.")] = 12000,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 1.2e-3,
     batch: Annotated[int, typer.Option(help="Crops of 128x128 pixels a step.")] = 8,
@@ -439,13 +439,12 @@ def train_hybrid(
     start: Annotated[Optional[Path], typer.Option(help="Weights to begin with [default: those of fidelity in the run, for the other stages].")] = None,
     encoder: Annotated[Optional[Path], typer.Option(help="encoder.npz of a joint stage, for files as its encoder makes them.")] = None,
     game: Annotated[float, typer.Option(help="Weight of the critic's verdict in the perceptual stage.")] = 0.05,
-    structure: Annotated[float, typer.Option(help="Weight of GMSD in the structure and the perceptual stage.")] = 30.0,
     seed: Annotated[int, typer.Option(help="Of pairs, weights and order.")] = 0,
 ):
     """Train the networks of the hybrid codec, or go on with it."""
     _networks()
     from gan_compress.hybrid_training import train_hybrid as train
-    last = train(photos, run, stage, steps, rate, batch, pairs, every=every, start=start, encoder=encoder, game=game, structure=structure, seed=seed)[-1]
+    last = train(photos, run, stage, steps, rate, batch, pairs, every=every, start=start, encoder=encoder, game=game, seed=seed)[-1]
     print(f"{run/stage}: best.npz, last.npz, log.json; step {last['step']}: BD-rate {last['bd_rate']:+.2f} % against no networks, GMSD {last['gmsd']:.4f} (no networks {last['gmsd_none']:.4f})")
 
 @app.command()

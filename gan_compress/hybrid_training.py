@@ -317,14 +317,14 @@ _SHARE = np.repeat(np.mean(_RGB ** 2, 1), (64, len(CHROMA), len(CHROMA))) # of e
 
 class Training(keras.Model):
     "Networks, their moving averages, critic, optimisers and the step of a stage. ValueError for a stage that does not exist."
-    trackers_of = {"fidelity": ("error",), "joint": ("error", "bpp"), "structure": ("error", "bpp", "gmsd"), "perceptual": ("error", "gmsd", "g_loss", "d_loss", "matching")}
+    trackers_of = {"fidelity": ("error",), "joint": ("error", "bpp"), "perceptual": ("error", "gmsd", "g_loss", "d_loss", "matching")}
 
     def __init__(self, stage: str, rate, # learning rate of the networks, or its schedule
                  game_weight: float = .05, gmsd_weight: float = 30., matching_weight: float = 1., ema: float = .998, seed: int = 0):
         super().__init__()
         if stage not in self.trackers_of: raise ValueError(f"stage must be one of {', '.join(self.trackers_of)}, got {stage!r}")
         keras.utils.set_random_seed(seed)
-        self.stage, self.ema, self.coding = stage, ema, stage in ("joint", "structure")
+        self.stage, self.ema = stage, ema
         self.weights_of = game_weight, gmsd_weight, matching_weight
         self.generator, self.sampler, self.critic = *(residual_network(bias=stage != "perceptual") for _ in range(2)), critic()
         self.encoder, self.encoder_sampler = (residual_network(**ENCODER) for _ in range(2))
@@ -341,8 +341,7 @@ class Training(keras.Model):
     def averaged(self): return ((self.generator, self.sampler), (self.encoder, self.encoder_sampler))
 
     @property
-    def learning(self):
-        return ([] if self.stage == "structure" else self.generator.trainable_variables) + (self.encoder.trainable_variables if self.coding else [])
+    def learning(self): return self.generator.trainable_variables + (self.encoder.trainable_variables if self.stage == "joint" else [])
 
     def call(self, x, training=False): return self.generator([x[k] for k in ("filtered", "coded", "gains")], training=training)
 
@@ -375,30 +374,28 @@ class Training(keras.Model):
         filtered = coefficients + x["filter"]
         seen = {name: ops.where(_CODED > 0, ops.arcsinh(now), x[name]) for name, now in (("filtered", filtered), ("coded", coefficients))}
         total = lambda y, weights: ops.mean(ops.sum(y * weights, -1)[:, 1:-1, 1:-1], (1, 2)) / 64
-        return x | seen | {"missing": x["bands"] - filtered, "decoded": filtered * x["step"][:, None, None, None]}, total(bits, _CODED), total(correction, _CODED * _SHARE)
+        return x | seen | {"missing": x["bands"] - filtered}, total(bits, _CODED), total(correction, _CODED * _SHARE)
 
     def judge(self, decoded, added, training):
         "Logits and inner features of the critic for pixels (B,H,W,3) in grey levels and what is added to them, in steps."
         return self.critic(ops.concatenate([decoded / 64, added], -1), training=training)
 
     def generator_loss(self, x):
-        if self.coding: x, rate, correction = self.code(x)
+        if self.stage == "joint": x, rate, correction = self.code(x)
         added = self(x, training=True)
         error = ops.mean(x["weight"] * squared_error(synthesis(x["missing"] - added)))
         if self.stage == "fidelity": return error, (error,)
-        if self.coding: total, logs = error + ops.mean(x["weight"] * (SLOPE * rate + correction)), (error, ops.mean(rate))
-        if self.stage == "joint": return total, logs
+        if self.stage == "joint": return error + ops.mean(x["weight"] * (SLOPE * rate + correction)), (error, ops.mean(rate))
         decoded, step = synthesis(x["decoded"]), x["step"][:, None, None, None]
         fake, real = synthesis(added), synthesis(x["missing"])
         luma = [(decoded + step * s)[:, 8:-8, 8:-8, :1] + 128 for s in (real, fake)]
         deviation = ops.mean(gmsd(*luma))
-        game_weight, gmsd_weight, matching_weight = self.weights_of
-        if self.stage == "structure": return total + gmsd_weight * deviation, (*logs, deviation)
         logits, *inner = self.judge(decoded, fake, training=False)
         _, *true = self.judge(decoded, real, training=False)
         game = ops.mean(ops.softplus(-logits))
         matching = sum(ops.mean(ops.abs(a - ops.stop_gradient(b))) for a, b in zip(inner, true)) / len(inner)
-        return error + game_weight * game + gmsd_weight * deviation + matching_weight * matching, (error, deviation, game, matching)
+        terms = zip(self.weights_of, (game, deviation, matching))
+        return error + sum(w * t for w, t in terms), (error, deviation, game, matching)
 
     def critic_loss(self, x, added):
         decoded = synthesis(x["decoded"])
@@ -480,7 +477,6 @@ def train_hybrid(
     start: str | Path | None = None, # weights to begin with; None: fidelity's of this run for the other stages, none for fidelity
     encoder: str | Path | None = None, # weights of the encoder's network, trained by the joint stage; None: latents are the bands themselves
     game: float = .05, # weight of the critic's verdict in the perceptual stage
-    structure: float = 30., # weight of GMSD in the perceptual and the structure stage
     seed: int = 0,
     progress: bool = True,
 ) -> list[dict]: # the log: step, losses, what `validate` says
@@ -490,14 +486,14 @@ def train_hybrid(
     work = Path(work)
     place = work / stage
     if stage != "fidelity" and start is None: start = work / "fidelity" / "best.npz"
-    run = Training(stage, keras.optimizers.schedules.CosineDecay(rate / 10, steps, alpha=.05, warmup_target=rate, warmup_steps=min(200, steps)), game, structure, seed=seed)
+    run = Training(stage, keras.optimizers.schedules.CosineDecay(rate / 10, steps, alpha=.05, warmup_target=rate, warmup_steps=min(200, steps)), game, seed=seed)
     for path, networks in ((start, run.averaged[0]), (encoder, run.averaged[1])):
         if path is None: continue
         if not Path(path).is_file(): raise FileNotFoundError(f"{path}: no weights to begin with; train the stage fidelity first, or name a file")
         for network in networks: load_weights(path, network)
     data, held = make_pairs(folder, work / "pairs", pairs, validation, seed, progress, encoder)
     none = held if encoder is None else make_pairs(folder, work / "pairs", 0, validation, seed, progress)[1]
-    settings, log = dict(stage=stage, steps=steps, rate=rate, batch=batch, pairs=pairs, encoder=encoder and zlib.crc32(Path(encoder).read_bytes()), game=game, structure=structure, seed=seed), []
+    settings, log = dict(stage=stage, steps=steps, rate=rate, batch=batch, pairs=pairs, encoder=encoder and zlib.crc32(Path(encoder).read_bytes()), game=game, seed=seed), []
     if (place / "last.npz").is_file():
         about = load_checkpoint(place / "last.npz", run)
         if about["settings"] != settings: raise ValueError(f"{place} holds a run with {about['settings']}, asked for is {settings}: give another folder")
@@ -508,12 +504,12 @@ def train_hybrid(
         first = log[-1]["step"] if log else 0
         n = min(every, steps - first)
         row = run.fit(Batches(data, first, n, batch, seed=seed), shuffle=False, verbose=0).history
-        if run.coding: held = code_squares(photographs(folder, "validation"), range(len(none["steps"])), validation, seed, caller(run.encoder_sampler))
+        if stage == "joint": held = code_squares(photographs(folder, "validation"), range(len(none["steps"])), validation, seed, caller(run.encoder_sampler))
         row = {k: v[0] for k, v in row.items()} | validate(run.sampler, held, none)
         log.append({"step": first + n} | {k: round(float(v), 5) for k, v in row.items()})
-        if stage in ("structure", "perceptual") or log[-1]["bd_rate"] <= min(r["bd_rate"] for r in log):
+        if stage == "perceptual" or log[-1]["bd_rate"] <= min(r["bd_rate"] for r in log):
             save_weights(place / "best.npz", run.sampler)
-            if run.coding: save_weights(place / "encoder.npz", run.encoder_sampler)
+            if stage == "joint": save_weights(place / "encoder.npz", run.encoder_sampler)
         save_checkpoint(place / "last.npz", run, {"settings": settings, "log": log})
         write_atomic(place / "log.json", json.dumps(log, indent=1).encode())
         bar.update(n)

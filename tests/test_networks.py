@@ -77,7 +77,6 @@ def stages(photos, work):
     resumed = training.train_hybrid(photos, place, "joint", 6, **common, **weights)
     weights = {"start": Path(work) / "joint" / "best.npz", "encoder": Path(work) / "joint" / "encoder.npz"}
     fitted = training.train_hybrid(photos, place, "fidelity", 2, **common, **weights)
-    structure = training.train_hybrid(photos, place, "structure", 2, **common, **weights)
     perceptual = training.train_hybrid(photos, work, "perceptual", 4, 1e-3, **common, **weights)
     refused = []
     for arguments in (dict(steps=8), dict(stage="both"), dict(steps=0), dict(stage="perceptual", start=Path(work) / "none.npz")):
@@ -87,12 +86,12 @@ def stages(photos, work):
             refused.append(str(error))
     if keras.backend.backend() == "tensorflow":
         training.export_network(Path(work) / "perceptual" / "best.npz", Path(work) / "out.onnx")
-    return dict(log=log, again=again, joint=joint, resumed=resumed, fitted=fitted, structure=structure, perceptual=perceptual, refused=refused)
+    return dict(log=log, again=again, joint=joint, resumed=resumed, fitted=fitted, perceptual=perceptual, refused=refused)
 
 
 WRONG = {                                      # words of a command -> what it has to say; {0} is a folder
     "train-hybrid {0}/nothing {0}/run": "holds no pictures of at least 256x256",
-    "train-hybrid {0} {0}/run --stage both": "stage must be one of fidelity, joint, structure, perceptual",
+    "train-hybrid {0} {0}/run --stage both": "stage must be one of fidelity, joint, perceptual",
     "train-hybrid {0} {0}/run --stage perceptual": "train the stage fidelity first",
     "train-hybrid {0} {0}/run --stage joint": "train the stage fidelity first",
     "train-hybrid {0} {0}/run --steps 0": "must be at least 1",
@@ -116,7 +115,7 @@ def commands(folder):
 
 def test_the_files_that_ship():
     shipped = list((files("gan_compress") / "codecs").glob("networks_*.onnx"))
-    assert sorted(p.name for p in shipped) == [f"networks_1_{role}.onnx" for role in networks.ROLES[2:]] + sorted(f"networks_{networks.SET}_{role}.onnx" for role in networks.ROLES)
+    assert sorted(p.name for p in shipped) == [f"networks_1_{role}.onnx" for role in networks.ROLES[1:]] + sorted(f"networks_{networks.SET}_{role}.onnx" for role in networks.ROLES)
     assert sum(p.stat().st_size for p in shipped) < 8e6
 
 
@@ -267,7 +266,7 @@ def test_all_stages(backend, tmp_path):
     log = result["log"]
     assert [row["step"] for row in log] == [2, 4, 6] and all(np.isfinite(list(row.values())).all() for row in log)
     assert result["again"] == log and result["resumed"] == result["joint"]      # to the last digit
-    assert [row["step"] for row in result["joint"]] == [2, 4, 6] and result["joint"][-1]["bpp"] > 0 and result["fitted"][-1]["step"] == result["structure"][-1]["step"] == 2
+    assert [row["step"] for row in result["joint"]] == [2, 4, 6] and result["joint"][-1]["bpp"] > 0 and result["fitted"][-1]["step"] == 2
     assert [row["step"] for row in result["perceptual"]] == [2, 4] and result["perceptual"][-1]["d_loss"] > 0
     assert len(result["refused"]) == 4 and "give another folder" in result["refused"][0] and "no weights to begin with" in result["refused"][3]
     if backend == "tensorflow":

@@ -649,7 +649,6 @@ def encode_tile(
     lagrange: float | np.ndarray = LAGRANGE, # squared steps per bit, for all or float32 (h,w), for each block
     effort: str = "normal", # one of `EFFORTS`
     networks: str = "none", # one of `NETWORKS`
-    tune: str = "error", # one of `TUNES`
 ) -> Encoder: # after its walk
     """Quantise a tile. With high effort once more, aiming beside the mark by what the decoder's edge filter and networks will add.
 
@@ -657,7 +656,7 @@ def encode_tile(
     true = bands = analyse(image, tile)
     number = NETWORKS.index(networks)
     if number: from gan_compress.codecs.networks import aim, load_network, restore, run_network
-    if networks == "gan": bands = aim(true, step, partial(run_network, load_network("structure" if tune == "structure" else "encoder", number)))
+    if networks == "gan": bands = aim(true, step, partial(run_network, load_network("encoder", number)))
     first = Encoder(bands, step, model, lagrange).run()
     if effort == "normal": return first
     coeffs = first.coeffs[-1]
@@ -718,7 +717,7 @@ class Hybrid(Codec):
         step, grid = self.units_per_step, tile_grid(image.shape)
         model = model_for(step, self.tables)
         worth = self.lagrange * (masking(image) if self.tune == "structure" else np.ones((-(-image.shape[0] // 8), -(-image.shape[1] // 8)), np.float32))
-        tiles = [encode_tile(image, where, step, model, worth[where], self.effort, self.networks, self.tune).finished() for where in tqdm(grid, "tiles", disable=not self.progress)]
+        tiles = [encode_tile(image, where, step, model, worth[where], self.effort, self.networks).finished() for where in tqdm(grid, "tiles", disable=not self.progress)]
         units = [tile[u] for u in range(len(UNITS)) for tile in tiles]
         sizes = [u.size for u in units]
         chunks = []

@@ -68,7 +68,7 @@ def step_weights(
 
 # %% ../../nbs/53_hybrid_networks.ipynb #8392b883
 SET = 2 # the newest set of networks; the number of a set stands in the file, as the position of its name in `hybrid.NETWORKS`
-ROLES = ("encoder", "structure", "fidelity", "perceptual") # two networks for the encoder, which set 1 does not have, and two for the decoder
+ROLES = ("encoder", "fidelity", "perceptual") # set 1 has no encoder
 
 @lru_cache
 def load_network(
