@@ -469,7 +469,7 @@ def train_hybrid(
     work: str | Path, # of the run: pairs, and for each stage log, checkpoint, best weights; a run in it goes on
     stage: str = "fidelity", # "joint" and "perceptual" begin where fidelity ended
     steps: int = 8000, # in all
-    rate: float = 1e-3, # learning rate, falls to a twentieth of a tenth along a cosine
+    rate: float = 1e-3, # learning rate, falls to a twentieth along a cosine
     batch: int = 8,
     pairs: int = 2400, # to train on
     validation: int = 24, # pictures

@@ -635,7 +635,7 @@ TUNES = ("error", "structure")
 def masking(
     image: np.ndarray, # uint8 (H,W) or (H,W,3)
 ) -> np.ndarray: # float32 (ceil(H/8),ceil(W/8)), geometric mean 1
-    "How much more an error in each block may weigh, relative to the picture's mean: the standard deviation of its luma, where an eye and SSIM (Wang et al. 2004, whose constant C2 is the 58) miss it. Between a quarter and four."
+    "The price of a bit in each block, relative to the picture's mean: the standard deviation of its luma, for an error hides where a picture is busy (so SSIM has it, Wang et al. 2004, whose constant C2 is the 58). Between a quarter and four."
     y = pad_to(image if image.ndim == 2 else rgb_to_ycbcr(image)[..., 0], 8).astype(np.float32)
     h, w = y.shape[0] // 8, y.shape[1] // 8
     activity = .5 * np.log(y.reshape(h, 8, w, 8).var((1, 3)) + 58)
