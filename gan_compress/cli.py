@@ -440,11 +440,12 @@ def train_hybrid(
     encoder: Annotated[Optional[Path], typer.Option(help="encoder.npz of a joint stage, for files as its encoder makes them.")] = None,
     game: Annotated[float, typer.Option(help="Weight of the critic's verdict in the perceptual stage.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Of pairs, weights and order.")] = 0,
+    precision: Annotated[str, typer.Option(help="float32, or bfloat16 on a GPU.")] = "float32",
 ):
     """Train the networks of the hybrid codec, or go on with it."""
     _networks()
     from gan_compress.hybrid_training import train_hybrid as train
-    last = train(photos, run, stage, steps, rate, batch, pairs, every=every, start=start, encoder=encoder, game=game, seed=seed)[-1]
+    last = train(photos, run, stage, steps, rate, batch, pairs, every=every, start=start, encoder=encoder, game=game, seed=seed, precision=precision)[-1]
     print(f"{run/stage}: best.npz, last.npz, log.json; step {last['step']}: BD-rate {last['bd_rate']:+.2f} % against no networks, GMSD {last['gmsd']:.4f} (no networks {last['gmsd_none']:.4f})")
 
 @app.command()

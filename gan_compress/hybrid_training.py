@@ -21,6 +21,7 @@ from keras import layers, ops
 
 from .codecs.hybrid import LAGRANGE, N_CONTEXTS, N_GROUPS, N_SYMBOLS, PIXEL, UNIT, Encoder, Pass, analyse, decoded_planes, inverse, load_tables, model_for, nearest, place, tile_grid, to_symbols
 from .codecs.networks import CHROMA, KNOTS, MEANS, N_BANDS, aim, encoder_inputs, features, stack_bands, step_weights, transform
+from .gan.models import policy
 from .gan.training import GAN, TwoOptimizers, load_checkpoint, save_checkpoint, value_and_grad
 from .images import load, resize, write_atomic
 
@@ -320,14 +321,15 @@ class Training(keras.Model):
     trackers_of = {"fidelity": ("error",), "joint": ("error", "bpp"), "perceptual": ("error", "gmsd", "g_loss", "d_loss", "matching")}
 
     def __init__(self, stage: str, rate, # learning rate of the networks, or its schedule
-                 game_weight: float = .05, gmsd_weight: float = 30., matching_weight: float = 1., ema: float = .998, seed: int = 0):
+                 game_weight: float = .05, gmsd_weight: float = 30., matching_weight: float = 1., ema: float = .998, seed: int = 0, precision: str = "float32"):
         super().__init__()
         if stage not in self.trackers_of: raise ValueError(f"stage must be one of {', '.join(self.trackers_of)}, got {stage!r}")
         keras.utils.set_random_seed(seed)
         self.stage, self.ema = stage, ema
         self.weights_of = game_weight, gmsd_weight, matching_weight
-        self.generator, self.sampler, self.critic = *(residual_network(bias=stage != "perceptual") for _ in range(2)), critic()
-        self.encoder, self.encoder_sampler = (residual_network(**ENCODER) for _ in range(2))
+        with policy(precision):
+            self.generator, self.sampler, self.critic = *(residual_network(bias=stage != "perceptual") for _ in range(2)), critic()
+            self.encoder, self.encoder_sampler = (residual_network(**ENCODER) for _ in range(2))
         for network, mean in self.averaged:
             mean.set_weights(network.get_weights())
             mean.trainable = False
@@ -378,7 +380,7 @@ class Training(keras.Model):
 
     def judge(self, decoded, added, training):
         "Logits and inner features of the critic for pixels (B,H,W,3) in grey levels and what is added to them, in steps."
-        return self.critic(ops.concatenate([decoded / 64, added], -1), training=training)
+        return [ops.cast(y, "float32") for y in self.critic(ops.concatenate([decoded / 64, added], -1), training=training)]
 
     def generator_loss(self, x):
         if self.stage == "joint": x, rate, correction = self.code(x)
@@ -478,6 +480,7 @@ def train_hybrid(
     encoder: str | Path | None = None, # weights of the encoder's network, trained by the joint stage; None: latents are the bands themselves
     game: float = .05, # weight of the critic's verdict in the perceptual stage
     seed: int = 0,
+    precision: str = "float32", # "bfloat16" on a GPU
     progress: bool = True,
 ) -> list[dict]: # the log: step, losses, what `validate` says
     "Train a stage, or go on with it. ValueError for settings that cannot be, or a folder with a run of other settings."
@@ -486,14 +489,14 @@ def train_hybrid(
     work = Path(work)
     place = work / stage
     if stage != "fidelity" and start is None: start = work / "fidelity" / "best.npz"
-    run = Training(stage, keras.optimizers.schedules.CosineDecay(rate / 10, steps, alpha=.05, warmup_target=rate, warmup_steps=min(200, steps)), game, seed=seed)
+    run = Training(stage, keras.optimizers.schedules.CosineDecay(rate / 10, steps, alpha=.05, warmup_target=rate, warmup_steps=min(200, steps)), game, seed=seed, precision=precision)
     for path, networks in ((start, run.averaged[0]), (encoder, run.averaged[1])):
         if path is None: continue
         if not Path(path).is_file(): raise FileNotFoundError(f"{path}: no weights to begin with; train the stage fidelity first, or name a file")
         for network in networks: load_weights(path, network)
     data, held = make_pairs(folder, work / "pairs", pairs, validation, seed, progress, encoder)
     none = held if encoder is None else make_pairs(folder, work / "pairs", 0, validation, seed, progress)[1]
-    settings, log = dict(stage=stage, steps=steps, rate=rate, batch=batch, pairs=pairs, encoder=encoder and zlib.crc32(Path(encoder).read_bytes()), game=game, seed=seed), []
+    settings, log = dict(stage=stage, steps=steps, rate=rate, batch=batch, pairs=pairs, encoder=encoder and zlib.crc32(Path(encoder).read_bytes()), game=game, seed=seed, precision=precision), []
     if (place / "last.npz").is_file():
         about = load_checkpoint(place / "last.npz", run)
         if about["settings"] != settings: raise ValueError(f"{place} holds a run with {about['settings']}, asked for is {settings}: give another folder")

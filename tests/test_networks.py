@@ -78,6 +78,7 @@ def stages(photos, work):
     weights = {"start": Path(work) / "joint" / "best.npz", "encoder": Path(work) / "joint" / "encoder.npz"}
     fitted = training.train_hybrid(photos, place, "fidelity", 2, **common, **weights)
     perceptual = training.train_hybrid(photos, work, "perceptual", 4, 1e-3, **common, **weights)
+    half = [training.train_hybrid(photos, place / "half", stage, 2, **common, precision="bfloat16", **weights) for stage in ("joint", "perceptual")]
     refused = []
     for arguments in (dict(steps=8), dict(stage="both"), dict(steps=0), dict(stage="perceptual", start=Path(work) / "none.npz")):
         try:
@@ -86,7 +87,7 @@ def stages(photos, work):
             refused.append(str(error))
     if keras.backend.backend() == "tensorflow":
         training.export_network(Path(work) / "perceptual" / "best.npz", Path(work) / "out.onnx")
-    return dict(log=log, again=again, joint=joint, resumed=resumed, fitted=fitted, perceptual=perceptual, refused=refused)
+    return dict(log=log, again=again, joint=joint, resumed=resumed, fitted=fitted, perceptual=perceptual, half=half, refused=refused)
 
 
 WRONG = {                                      # words of a command -> what it has to say; {0} is a folder
@@ -95,6 +96,7 @@ WRONG = {                                      # words of a command -> what it h
     "train-hybrid {0} {0}/run --stage perceptual": "train the stage fidelity first",
     "train-hybrid {0} {0}/run --stage joint": "train the stage fidelity first",
     "train-hybrid {0} {0}/run --steps 0": "must be at least 1",
+    "train-hybrid {0} {0}/run --precision half": "precision must be 'float32' or 'bfloat16'",
     "export-hybrid {0}/nothing.npz {0}/x.onnx": "nothing.npz",
     "export-hybrid {0}/other.npz {0}/x.onnx": "another architecture",
     "export-hybrid {0}/other.npz {0}/other.npz": "--force overwrites",
@@ -268,6 +270,7 @@ def test_all_stages(backend, tmp_path):
     assert result["again"] == log and result["resumed"] == result["joint"]      # to the last digit
     assert [row["step"] for row in result["joint"]] == [2, 4, 6] and result["joint"][-1]["bpp"] > 0 and result["fitted"][-1]["step"] == 2
     assert [row["step"] for row in result["perceptual"]] == [2, 4] and result["perceptual"][-1]["d_loss"] > 0
+    assert all(np.isfinite(list(run[-1].values())).all() for run in result["half"])
     assert len(result["refused"]) == 4 and "give another folder" in result["refused"][0] and "no weights to begin with" in result["refused"][3]
     if backend == "tensorflow":
         import onnxruntime

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['LOSSES', 'AUGMENTS', 'FAITHFUL', 'MODERN', 'RECIPES', 'SIZES', 'KINDS', 'Loss', 'label_loss', 'Recipe',
-           'ConditionalBatchNorm', 'generator', 'discriminator', 'networks']
+           'ConditionalBatchNorm', 'generator', 'discriminator', 'policy', 'networks']
 
 # %% ../../nbs/10_gan_models.ipynb #2f37cc89
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Callable, NamedTuple
 
@@ -181,13 +182,27 @@ def discriminator(
     return keras.Model(inputs if kind == "cgan" else image, logits, name="discriminator")
 
 # %% ../../nbs/10_gan_models.ipynb #72a22ed3
+@contextmanager
+def policy(
+    precision: str,   # "float32", or "bfloat16": convolutions in bfloat16, weights and losses in float32
+):
+    "What layers that are made within a `with` block calculate in. Raises `ValueError` for another precision."
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"precision must be 'float32' or 'bfloat16', got {precision!r}")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
 def networks(
     kind: str,                    # "dcgan", "cgan" or "sgan"
     recipe: Recipe,               # see `Recipe`
     size: int = 64,               # 32, 64 or 128
     channels: int = 3,            # 1 or 3
     n_classes: int = 0,           # needed by cgan and sgan
-    precision: str = "float32",   # "float32", or "bfloat16": convolutions in bfloat16, weights and losses in float32
+    precision: str = "float32",   # see `policy`
 ) -> tuple: # (generator, discriminator)
     "The two players of one kind of GAN. Raises `ValueError` for a kind, size, channel or class number that does not exist."
     if kind not in KINDS:
@@ -196,12 +211,6 @@ def networks(
         raise ValueError(f"size must be one of {', '.join(map(str, SIZES))} and channels 1 or 3, got {size} and {channels}")
     if kind != "dcgan" and n_classes < 2:
         raise ValueError(f"a {kind} needs pictures of at least 2 classes, got {n_classes}")
-    if precision not in ("float32", "bfloat16"):
-        raise ValueError(f"precision must be 'float32' or 'bfloat16', got {precision!r}")
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    try:
+    with policy(precision):
         return (generator(size, channels, recipe, n_classes if kind == "cgan" else 0),
                 discriminator(size, channels, recipe, kind, n_classes))
-    finally:
-        keras.config.set_dtype_policy(policy)
