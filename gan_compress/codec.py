@@ -117,7 +117,7 @@ CODECS = {
     "lossless-range": Entry(17, "gan_compress.codecs.lossless", "LosslessRange", "lossless: prediction, range coder with contexts"),
     "jpegxl": Entry(18, "gan_compress.codecs.jpegxl", "JPEGXL", "JPEG XL by its Pillow plugin", needs="pillow_jxl"),
     "dct-dwt": Entry(13, "gan_compress.codecs.dct_dwt", "DCTDWT", "wavelet levels with the 8x8 DCT on their approximation"),
-    "hybrid": Entry(20, "gan_compress.codecs.hybrid", "Hybrid", "lapped approximate DCT, integer contexts, survives damage; a generator restores the picture"),
+    "hybrid": Entry(20, "gan_compress.hybrid.codec", "Hybrid", "lapped approximate DCT, integer contexts, survives damage; a generator restores the picture"),
 }
 
 def list_codecs() -> dict[str, str]: # name -> one line

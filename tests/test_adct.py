@@ -4,7 +4,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from gan_compress.codecs.adct import TRANSFORMS, adct, bounds, dct_matrix, iadct, orthonormal, rotation, scale, transform
+from gan_compress.hybrid.adct import TRANSFORMS, adct, bounds, dct_matrix, iadct, orthonormal, rotation, scale, transform
 
 KINDS = list(TRANSFORMS)
 

@@ -197,6 +197,6 @@ def test_memory_grows_slowly():
 
 
 def test_no_network_library_is_loaded():
-    code = "import sys, gan_compress.codecs.hybrid; print([m for m in ('tensorflow', 'keras', 'jax', 'torch', 'onnxruntime', 'pandas', 'matplotlib') if m in sys.modules])"
+    code = "import sys, gan_compress.hybrid.codec; print([m for m in ('tensorflow', 'keras', 'jax', 'torch', 'onnxruntime', 'pandas', 'matplotlib') if m in sys.modules])"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     assert subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -41,7 +41,7 @@ def decoded(path, out):
 
 def by_keras(weights, inputs, out):
     "What Keras says to what onnxruntime saw."
-    from gan_compress.hybrid_training import caller, load_network
+    from gan_compress.hybrid.training import caller, load_network
     with np.load(inputs) as f:
         np.save(out, caller(load_network(weights))(*[f[k] for k in ("filtered", "coded", "gains")]))
     return {}
