@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LEAST_SIDE', 'METRICS', 'LOWER_IS_BETTER', 'psnr', 'ssim', 'ms_ssim', 'fsim', 'fsimc', 'gmsd', 'gmsm', 'rfsim',
-           'measure', 'Scores']
+           'measure', 'Scores', 'cpu_seconds']
 
 # %% ../nbs/02_metrics.ipynb #02231be4
 from dataclasses import dataclass, fields
@@ -348,3 +348,18 @@ class Scores:
         names = [f.name for f in fields(self)]
         arrows = [f"{name} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in names]
         return "\n".join(f"| {' | '.join(row)} |" for row in (arrows, ["---"] * len(names), [f"{getattr(self, name):.4f}" for name in names]))
+
+# %% ../nbs/02_metrics.ipynb #6508661f
+def cpu_seconds(
+    f, # function to call
+    *args, # its arguments
+    runs: int = 5, # calls; the median counts
+) -> tuple: # CPU seconds of this process, all threads; what the last call returned
+    "How long a call keeps the processor busy."
+    import time
+    times = []
+    for _ in range(runs):
+        start = time.process_time()
+        result = f(*args)
+        times.append(time.process_time() - start)
+    return sorted(times)[runs // 2], result
