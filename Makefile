@@ -12,7 +12,7 @@ TRAIN := $(if $(GPU),train-gpu,$(if $(filter Linux-x86_64,$(shell uname -s)-$(sh
 .PHONY: help study test bench export clean
 help:
 	@echo "make study              run the study on the embedded pictures (DATA=folder: on yours), results in results/"
-	@echo "make test               notebooks in sync, notebook tests, pytest"
+	@echo "make test               house style, notebook tests, pytest (notebooks in sync among them)"
 	@echo "make bench              measure the speed of every codec on this machine"
 	@echo "make export             after editing a notebook: export, clean, rebuild README.md"
 	@echo "make clean              remove .venv and results"
@@ -29,6 +29,8 @@ study: .venv/installed
 	$(BIN)/gan-compress study --output "$(OUT)" --jobs $(JOBS) $(if $(DATA),--data "$(DATA)")
 
 test: .venv/installed
+	@echo "== house style"
+	$(BIN)/ruff check --config .ci/ruff.toml nbs tests .ci setup.py
 	@echo "== notebooks"
 	$(BIN)/nbdev_test --n_workers 2
 	@echo "== pytest"
