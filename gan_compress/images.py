@@ -230,7 +230,8 @@ def show(
             ax = fig.add_axes([x / width, bottom, w / width, h / (len(rows) * height)])
             picture = to_uint8(pictures[k][..., 0] if pictures[k].shape[2:] == (1,) else pictures[k])
             ax.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if zoom >= 1 else "hanning")
-            ax.set_axis_off()
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set(color="0.7", linewidth=.5)    # a thin frame: a white picture on a white page has an edge
             if titles:
                 ax.set_title(titles[k], fontsize=9, pad=4)
             x += w + gap

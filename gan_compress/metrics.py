@@ -7,6 +7,7 @@ __all__ = ['LEAST_SIDE', 'METRICS', 'LOWER_IS_BETTER', 'psnr', 'ssim', 'ms_ssim'
            'measure', 'Scores', 'cpu_seconds']
 
 # %% ../nbs/02_metrics.ipynb #02231be4
+import time
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
@@ -16,18 +17,22 @@ import numpy as np
 from .images import check, downsample2, luma
 
 # %% ../nbs/02_metrics.ipynb #7dd57cb1
-LEAST_SIDE = {"psnr": 1, "ssim": 11, "ms_ssim": 176, "fsim": 6, "fsimc": 6, "gmsd": 6, "gmsm": 6, "rfsim": 6} # pixels, of the shorter side
+LEAST_SIDE = { # pixels, of the shorter side
+    "psnr": 1, "ssim": 11, "ms_ssim": 176, "fsim": 6, "fsimc": 6, "gmsd": 6, "gmsm": 6, "rfsim": 6}
 
 def _pair(reference, distorted, metric):
     "Both pictures, checked: same size, grey or RGB, not too small for `metric`."
     reference, distorted = check(reference), check(distorted)
     if reference.shape != distorted.shape:
-        raise ValueError(f"{metric} compares pictures of one size, got reference {reference.shape} and distorted {distorted.shape}")
+        raise ValueError(f"{metric} compares pictures of one size, "
+                         f"got reference {reference.shape} and distorted {distorted.shape}")
     if reference.shape[2:] == (4,):
-        raise ValueError(f"{metric} compares grey or RGB pictures, got RGBA {reference.shape}; compare image[..., :3], or blend both over one background")
+        raise ValueError(f"{metric} compares grey or RGB pictures, got RGBA {reference.shape}; "
+                         "compare image[..., :3], or blend both over one background")
     h, w = reference.shape[:2]
-    if min(h, w) < LEAST_SIDE[metric]:
-        raise ValueError(f"{metric} needs pictures of at least {LEAST_SIDE[metric]}x{LEAST_SIDE[metric]} pixels, got {h}x{w}")
+    least = LEAST_SIDE[metric]
+    if min(h, w) < least:
+        raise ValueError(f"{metric} needs pictures of at least {least}x{least} pixels, got {h}x{w}")
     return reference, distorted
 
 def _planes(image, channels):
@@ -79,7 +84,8 @@ def ssim(
 
     Raises `ValueError` for anything but two grey or RGB pictures of one size, at least 11x11."""
     reference, distorted = _pair(reference, distorted, "ssim")
-    return float(np.mean([_ssim_maps(a, b)[0].mean() for a, b in zip(_planes(reference, channels), _planes(distorted, channels))]))
+    pairs = zip(_planes(reference, channels), _planes(distorted, channels))
+    return float(np.mean([_ssim_maps(a, b)[0].mean() for a, b in pairs]))
 
 # %% ../nbs/02_metrics.ipynb #6a9895d3
 _SCALE_WEIGHTS = (.0448, .2856, .3001, .2363, .1333)
@@ -102,7 +108,8 @@ def ms_ssim(
 
     Raises `ValueError` for anything but two grey or RGB pictures of one size, at least 176x176."""
     reference, distorted = _pair(reference, distorted, "ms_ssim")
-    return float(np.mean([_ms_ssim(a, b) for a, b in zip(_planes(reference, channels), _planes(distorted, channels))]))
+    pairs = zip(_planes(reference, channels), _planes(distorted, channels))
+    return float(np.mean([_ms_ssim(a, b) for a, b in pairs]))
 
 # %% ../nbs/02_metrics.ipynb #2e6be2ca
 def _factor(shape):
@@ -110,7 +117,9 @@ def _factor(shape):
     return max(1, int(min(shape[:2]) / 256 + .5))
 
 def _shrink(plane, f):
-    "Means of `f` x `f` samples, every `f`-th one from the first, zeros beyond the border, as `conv2(plane, average, 'same')(1:f:end, 1:f:end)`."
+    """Means of `f` x `f` samples, every `f`-th one from the first, zeros beyond the border.
+
+    As MATLAB's `conv2(plane, average, 'same')(1:f:end, 1:f:end)`."""
     if f == 1: return plane
     (h, w), before = plane.shape, f - 1 - f // 2
     rows, cols = -(-h // f), -(-w // f)
@@ -120,7 +129,9 @@ def _shrink(plane, f):
 
 # %% ../nbs/02_metrics.ipynb #1de2c567
 def _frequencies(shape):
-    "Horizontal (1, W) and vertical (H, 1) frequencies in the order of the FFT; odd sides reach -0.5 and 0.5, as in Kovesi's programs."
+    """Horizontal (1, W) and vertical (H, 1) frequencies in the order of the FFT.
+
+    Odd sides reach -0.5 and 0.5, as in Kovesi's programs."""
     v, u = (np.fft.ifftshift((np.arange(n) - n // 2) / (n - n % 2)) for n in shape)
     return u[None], v[:, None]
 
@@ -151,7 +162,8 @@ def _phase_congruency(plane):
         aligned = response * np.conj(total / (np.abs(total) + 1e-4))
         finest = np.median(np.abs(response[0]) ** 2) / np.log(2) # mean power of the noise in the finest filter
         spread = np.sum(np.fft.ifft2(filters.sum(0)).real ** 2) * plane.size / np.sum(filters[0] ** 2)
-        noise = np.sqrt(finest * spread) * (np.sqrt(np.pi / 2) + 2 * np.sqrt(2 - np.pi / 2)) / 1.7 # mean and 2 deviations
+        above = np.sqrt(np.pi / 2) + 2 * np.sqrt(2 - np.pi / 2) # of a Rayleigh distribution: mean and 2 deviations
+        noise = np.sqrt(finest * spread) * above / 1.7
         energy += np.maximum((aligned.real - np.abs(aligned.imag)).sum(0) - noise, 0)
         amplitude += np.abs(response).sum(0)
     return np.divide(energy, amplitude, out=np.zeros(plane.shape), where=amplitude > 0)
@@ -161,7 +173,9 @@ _DIFFERENCE = np.array([1., 0, -1])
 _IQ = np.array([[.596, -.274, -.322], [.211, -.523, .312]])
 
 def _gradient(plane, smooth):
-    "Gradient magnitude by a 3x3 filter: a difference along one side, `smooth` (3 weights) along the other; zeros beyond the border."
+    """Gradient magnitude by a 3x3 filter: a difference along one side, `smooth` (3 weights) along the other.
+
+    Zeros beyond the border."""
     gx = cv2.sepFilter2D(plane, -1, _DIFFERENCE, smooth, borderType=cv2.BORDER_CONSTANT)
     gy = cv2.sepFilter2D(plane, -1, smooth, _DIFFERENCE, borderType=cv2.BORDER_CONSTANT)
     return np.hypot(gx, gy)
@@ -181,7 +195,8 @@ def _fsim_pair(reference, distorted):
             colour *= _similarity(_shrink(reference @ mix, f), _shrink(distorted @ mix, f), 200)
         colour = np.abs(colour) ** .03 * np.where(colour < 0, np.cos(.03 * np.pi), 1)
     total = weight.sum()
-    return {"fsim": float(np.sum(similarity * weight) / total), "fsimc": float(np.sum(similarity * colour * weight) / total)}
+    return {"fsim": float(np.sum(similarity * weight) / total),
+            "fsimc": float(np.sum(similarity * colour * weight) / total)}
 
 # %% ../nbs/02_metrics.ipynb #8db80875
 def fsim(
@@ -197,8 +212,9 @@ def fsimc(
     reference: np.ndarray, # uint8, (H, W) grey or (H, W, 3) RGB, at least 6x6
     distorted: np.ndarray, # uint8, same shape
 ) -> float: # 0..1, higher is better; 1 for identical pictures
-    """Feature similarity with colour (Zhang et al. 2011, section III), as the authors' FeatureSIM.m; equal to `fsim` on grey pictures.
+    """Feature similarity with colour (Zhang et al. 2011, section III), as the authors' FeatureSIM.m.
 
+    Equal to `fsim` on grey pictures.
     Raises `ValueError` for anything but two grey or RGB pictures of one size, at least 6x6."""
     return _fsim_pair(*_pair(reference, distorted, "fsimc"))["fsimc"]
 
@@ -219,8 +235,9 @@ def gmsd(
     reference: np.ndarray, # uint8, (H, W) grey or (H, W, 3) RGB, at least 6x6
     distorted: np.ndarray, # uint8, same shape
 ) -> float: # 0 to about 0.5, LOWER is better; 0 for identical pictures
-    """Gradient magnitude similarity deviation on luma (Xue et al. 2014, equation 6), as the authors' GMSD.m: the sample deviation of the map.
+    """Gradient magnitude similarity deviation on luma (Xue et al. 2014, equation 6), as the authors' GMSD.m.
 
+    The sample deviation of the map.
     Raises `ValueError` for anything but two grey or RGB pictures of one size, at least 6x6."""
     return _gms_pair(*_pair(reference, distorted, "gmsd"))["gmsd"]
 
@@ -228,8 +245,9 @@ def gmsm(
     reference: np.ndarray, # uint8, (H, W) grey or (H, W, 3) RGB, at least 6x6
     distorted: np.ndarray, # uint8, same shape
 ) -> float: # 0..1, higher is better; 1 for identical pictures
-    """Gradient magnitude similarity mean on luma (Xue et al. 2014, equation 5): the mean of the map whose deviation is `gmsd`.
+    """Gradient magnitude similarity mean on luma (Xue et al. 2014, equation 5).
 
+    The mean of the map whose deviation is `gmsd`.
     Raises `ValueError` for anything but two grey or RGB pictures of one size, at least 6x6."""
     return _gms_pair(*_pair(reference, distorted, "gmsm"))["gmsm"]
 
@@ -258,7 +276,7 @@ def _ridges(magnitude, gx, gy, low):
     i, j = np.nonzero(inside)
     dx, dy = gx[i, j], gy[i, j]
     steep = np.abs(dy) > np.abs(dx)
-    tilt = np.minimum(np.abs(dx), np.abs(dy)) / np.maximum(np.abs(dx), np.abs(dy)) # 0: along an axis, 1: along a diagonal
+    tilt = np.minimum(np.abs(dx), np.abs(dy)) / np.maximum(np.abs(dx), np.abs(dy)) # 0 along an axis, 1 on a diagonal
     di, dj = np.sign(dy).astype(int), np.sign(dx).astype(int)
     keep = np.ones(len(i), bool)
     for side in (di, dj), (-di, -dj):
@@ -273,7 +291,8 @@ def _ridges(magnitude, gx, gy, low):
 def _edge_mask(x, y):
     "Where RFSIM looks: the edges of either plane, each made 4x4 wide; everywhere if there are none."
     edges = (_canny(x) | _canny(y)).astype(np.uint8)
-    mask = cv2.dilate(edges, np.ones((4, 4), np.uint8), anchor=(2, 2), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    square, outside = np.ones((4, 4), np.uint8), dict(borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    mask = cv2.dilate(edges, square, anchor=(2, 2), **outside) > 0
     return mask if mask.any() else ~mask
 
 def _riesz(plane):
@@ -295,8 +314,9 @@ def rfsim(
     reference: np.ndarray, # uint8, (H, W) grey or (H, W, 3) RGB, at least 6x6
     distorted: np.ndarray, # uint8, same shape
 ) -> float: # -1..1, higher is better; 1 for identical pictures
-    """Riesz-transform feature similarity on luma (Zhang, Zhang, Mou 2010), as the authors' RFSIM.m with MATLAB's Canny detector.
+    """Riesz-transform feature similarity on luma (Zhang, Zhang, Mou 2010), as the authors' RFSIM.m.
 
+    Edges are those of MATLAB's Canny detector.
     Raises `ValueError` for anything but two grey or RGB pictures of one size, at least 6x6."""
     return _rfsim(*_pair(reference, distorted, "rfsim"))
 
@@ -331,7 +351,9 @@ def measure(
 # %% ../nbs/02_metrics.ipynb #2a3d5ee2
 @dataclass(frozen=True, init=False)
 class Scores:
-    """All eight metrics of one pair: `Scores(reference, distorted)`, pictures as for `psnr`, at least 176x176 (for MS-SSIM; `measure` takes smaller ones)."""
+    """All eight metrics of one pair: `Scores(reference, distorted)`, pictures as for `psnr`.
+
+    At least 176x176 pixels, for MS-SSIM; `measure` takes smaller ones."""
     psnr: float # dB over R, G and B, higher is better, `inf` for identical pictures
     ssim: float # -1..1 on luma, higher is better
     ms_ssim: float # 0..1 on luma, higher is better
@@ -347,16 +369,16 @@ class Scores:
     def _repr_markdown_(self):
         names = [f.name for f in fields(self)]
         arrows = [f"{name} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in names]
-        return "\n".join(f"| {' | '.join(row)} |" for row in (arrows, ["---"] * len(names), [f"{getattr(self, name):.4f}" for name in names]))
+        values = [f"{getattr(self, name):.4f}" for name in names]
+        return "\n".join(f"| {' | '.join(row)} |" for row in (arrows, ["---"] * len(names), values))
 
 # %% ../nbs/02_metrics.ipynb #6508661f
 def cpu_seconds(
     f, # function to call
     *args, # its arguments
     runs: int = 5, # calls; the median counts
-) -> tuple: # CPU seconds of this process, all threads; what the last call returned
+) -> tuple: # CPU seconds of this process, all threads, and what the last call returned
     "How long a call keeps the processor busy."
-    import time
     times = []
     for _ in range(runs):
         start = time.process_time()
