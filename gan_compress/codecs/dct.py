@@ -261,8 +261,8 @@ _BAND = (0, 0, 1, 2, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, 5)            # of the diagon
 
 _TOKENS = 24 # magnitudes 0..7 have a token each; above, one for each half octave, and the rest in plain bits
 _EXTRA = np.array([0] * 8 + [t // 2 - 2 for t in range(8, _TOKENS)], np.int32) # plain bits behind a token
-_BASE = np.concatenate([[0], np.cumsum(1 << _EXTRA)]).astype(np.int32)      # least magnitude of each token
-_TOKEN = np.repeat(np.arange(_TOKENS, dtype=np.int32), 1 << _EXTRA)         # token of each magnitude, 0.._BASE[-1] - 1 = 2047
+_BASE = np.concatenate([[0], np.cumsum(1 << _EXTRA)]).astype(np.int32) # least magnitude of each token
+_TOKEN = np.repeat(np.arange(_TOKENS, dtype=np.int32), 1 << _EXTRA) # token of each magnitude, 0.._BASE[-1] - 1 = 2047
 
 @functools.cache
 def _prior(means, strength):
@@ -311,8 +311,15 @@ def _walk(A, steps, depth, code, cross=None):
 _DC_EDGES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 160, 320) # between contexts, steps
 _DC_MEANS = (77, *(90 * e + 51 for e in _DC_EDGES[:-1]), 30720)  # in 1/256 of a step
 
+def _known(D, errors, y, x):
+    "Values, whether they exist (0 or 1) and coding errors at rows y and columns x; zeros outside the plane."
+    inside = ((y >= 0) & (y < D.shape[0]) & (x >= 0) & (x < D.shape[1])).astype(np.int32)
+    y, x = y.clip(0, D.shape[0] - 1), x.clip(0, D.shape[1] - 1)
+    return D[y, x] * inside, inside, errors[y, x] * inside
+
+# %% ../../nbs/30_dct.ipynb #8b49fbdb
 def _walk_dc(D, code, cross=None):
-    "Visit the DC plane coarse to fine; call code(place, prediction, contexts, counts). Returns the magnitudes of the errors."
+    "Visit the DC plane coarse to fine; call code(place, prediction, contexts, counts). Returns the sizes of the errors."
     rows, cols = D.shape
     counts = Counts(len(_DC_MEANS), _TOKENS, _prior(_DC_MEANS, 32))
     errors = np.zeros_like(D)
@@ -342,12 +349,6 @@ def _walk_dc(D, code, cross=None):
             code(place, prediction, np.searchsorted(_DC_EDGES, spread, "right"), counts)
             errors[place] = np.abs(D[place] - prediction)
     return errors
-
-def _known(D, errors, y, x):
-    "Values, whether they exist (0 or 1) and coding errors at rows y and columns x; zeros outside the plane."
-    inside = ((y >= 0) & (y < D.shape[0]) & (x >= 0) & (x < D.shape[1])).astype(np.int32)
-    y, x = y.clip(0, D.shape[0] - 1), x.clip(0, D.shape[1] - 1)
-    return D[y, x] * inside, inside, errors[y, x] * inside
 
 # %% ../../nbs/30_dct.ipynb #e9e922ee
 def _cheaper(x, k, contexts, tables, price):
