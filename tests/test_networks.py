@@ -1,5 +1,6 @@
-"""The hybrid's networks: they help, they agree everywhere, they fail gently; and the stages of their training, on TensorFlow and JAX.
+"""The hybrid's networks: they help, they agree everywhere, they fail gently; and the stages of their training.
 
+Training runs on TensorFlow and JAX.
 Keras fixes its backend when it is imported, so training runs in child processes: this file, called as a program."""
 import json
 import os
@@ -15,7 +16,10 @@ import pytest
 
 import gan_compress as gc
 from gan_compress.bitstream import BitstreamError, read_file, write_file
-from gan_compress.codecs import hybrid, networks
+from gan_compress.hybrid import networks
+from gan_compress.hybrid.codec import Hybrid, analyse, tile_grid
+from gan_compress.hybrid.filters import decoded_planes, to_rgb
+from gan_compress.hybrid.tables import NEWEST, RELEASES, tables_for
 from gan_compress.images import load, resize, sample, save
 from gan_compress.metrics import gmsd, psnr
 
@@ -25,8 +29,10 @@ BACKENDS = ("tensorflow", "jax")
 
 def child(job, *arguments, **variables):
     "What a function of this file returned in a process of its own."
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | variables
-    done = subprocess.run([sys.executable, __file__, job, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=900)
+    path = os.pathsep.join(p for p in sys.path if p)
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": path} | variables
+    command = [sys.executable, __file__, job, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -116,22 +122,25 @@ def commands(folder):
 # ------------------------------------------------------------------ the tests
 
 def test_the_files_that_ship():
-    shipped = list((files("gan_compress") / "codecs").glob("networks_*.onnx"))
-    assert sorted(p.name for p in shipped) == [f"networks_1_{role}.onnx" for role in networks.ROLES[1:]] + sorted(f"networks_{networks.SET}_{role}.onnx" for role in networks.ROLES)
-    assert sum(p.stat().st_size for p in shipped) < 8e6
+    data = files("gan_compress.hybrid") / "data"
+    shipped = [path for number in (1, 2) for path in (data / f"set_{number}").iterdir()]
+    expected = [("set_1", "fidelity"), ("set_1", "perceptual"), *(("set_2", role) for role in networks.ROLES)]
+    assert sorted((path.parent.name, path.name) for path in shipped) == sorted((s, f"{r}.onnx") for s, r in expected)
+    assert {release.networks for release in RELEASES.values()} == {None, 1, 2} and RELEASES[NEWEST].networks == 2
+    assert sum(path.stat().st_size for path in shipped) < 8e6
 
 
 def test_they_help():
-    "The generator on the same coefficients; encoder and generator at the same bytes, read off the line between qualities."
+    "The generator on the same coefficients; both networks at the same PSNR, read off the line between qualities."
     gains, smaller, softer, natural = [], [], [], []
     for x in PHOTOS.values():
-        files = {n: [gc.encode(x, "hybrid", quality=q, networks=n) for q in (4, 12, 40)] for n in hybrid.NETWORKS}
+        files = {n: [gc.encode(x, "hybrid", quality=q, networks=n) for q in (4, 12, 40)] for n in (0, 1, 2)}
         pictures = {n: [gc.decode(f) for f in files[n]] for n in files}
         level = {n: np.array([psnr(x, y) for y in pictures[n]]) for n in files}
         size = {n: np.log([len(f) for f in files[n]]) for n in files}
-        gains += list(level["generator"] - level["none"])
-        smaller.append(size["gan"][1] - np.interp(level["gan"][1], level["none"], size["none"]))
-        for f, y in zip(files["gan"], pictures["gan"]):
+        gains += list(level[1] - level[0])
+        smaller.append(size[2][1] - np.interp(level[2][1], level[0], size[0]))
+        for f, y in zip(files[2], pictures[2]):
             perceptual = gc.decode(f, realism=1.0)
             softer.append(psnr(x, y) - psnr(x, perceptual))
             natural.append(gmsd(x, y) - gmsd(x, perceptual))
@@ -142,7 +151,7 @@ def test_they_help():
 
 def test_files_for_the_generator_are_the_same_but_for_one_byte():
     x = PHOTOS["coffee"][:64, :64]
-    (a, chunks), (b, without) = (read_file(gc.encode(x, "hybrid", networks=n)) for n in ("generator", "none"))
+    (a, chunks), (b, without) = (read_file(gc.encode(x, "hybrid", networks=n)) for n in (1, "none"))
     assert chunks == without and a.params[:-1] == b.params[:-1] and (a.params[-1], b.params[-1]) == (1, 0)
 
 
@@ -173,17 +182,17 @@ def test_strips_leave_no_seam():
     rng = np.random.default_rng(0)
     x = resize(np.kron(rng.integers(0, 255, (40, 3, 3), np.uint8), np.ones((8, 8, 1), np.uint8)), (1300, 40))
     header, chunks = read_file(gc.encode(x, "hybrid", quality=10))
-    codec = hybrid.Hybrid.unpack(header.params)
-    y, filters = codec.latents(chunks, x.shape), hybrid.model_for(codec.units_per_step).filters
-    whole = networks.restore(hybrid.decoded_planes(y.coeffs, x.shape, y.step, filters), y.coeffs, y.step)
-    assert np.abs(hybrid.to_rgb(whole).astype(int) - codec.decode_chunks(chunks, x.shape)).max() <= 1
+    codec = Hybrid.unpack(header.params)
+    y, filters = codec.latents(chunks, x.shape), tables_for(codec.step_q).filters
+    whole = networks.restore(decoded_planes(y.coeffs, x.shape, y.step_q, filters), y.coeffs, y.step_q)
+    assert np.abs(to_rgb(whole).astype(int) - codec.decode_chunks(chunks, x.shape)).max() <= 1
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_files_of_every_set_decode_for_ever(number):
+def test_files_of_every_release_decode_for_ever(number):
     golden = Path(__file__).parent / "golden" / f"hybrid_networks_{number}"
     data = golden.with_suffix(".gcz").read_bytes()
-    assert gc.inspect(data)["parameters"]["networks"] == hybrid.NETWORKS[number]
+    assert gc.inspect(data)["parameters"]["networks"] == number
     assert np.abs(gc.decode(data, realism=.5).astype(int) - load(golden.with_suffix(".png"))).max() <= 1
 
 
@@ -197,12 +206,13 @@ def test_pixels_agree_whatever_the_number_of_threads(threads, tmp_path):
 
 @pytest.mark.parametrize("role", networks.ROLES)
 def test_keras_and_onnxruntime_agree(role, tmp_path):
-    weights = Path(__file__).parents[1] / "results" / "hybrid_networks" / f"set_{networks.SET}" / f"{role}.npz"
-    bands = networks.stack_bands(hybrid.analyse(PHOTOS["chelsea"], hybrid.tile_grid(PHOTOS["chelsea"].shape)[0]))
-    inputs = dict(filtered=networks.features(bands, 40.), coded=networks.features(np.round(bands / 40) * 40, 40.), gains=networks.step_weights(40.))
+    weights = Path(__file__).parents[1] / "results/training/hybrid" / f"set_{RELEASES[NEWEST].networks}" / f"{role}.npz"
+    bands = networks.stack_bands(analyse(PHOTOS["chelsea"], tile_grid(PHOTOS["chelsea"].shape)[0]))
+    seen, rounded = (networks.network_features(b, 40.) for b in (bands, np.round(bands / 40) * 40))
+    inputs = dict(filtered=seen, coded=rounded, gains=networks.step_weights(40.))
     np.savez(tmp_path / "in.npz", **inputs)
     child("by_keras", weights, tmp_path / "in.npz", tmp_path / "out.npy", KERAS_BACKEND="tensorflow")
-    ours = networks.run_network(networks.load_network(role), *inputs.values())
+    ours = networks.run_session(networks.load_session(role), *inputs.values())
     assert np.abs(ours).max() > .1                                               # it says something
     assert np.abs(40 * (np.load(tmp_path / "out.npy") - ours)).max() < .1        # grey levels
 
@@ -231,7 +241,7 @@ def test_damage_goes_through_the_same_decoder():
 
 def test_wrong_wishes():
     x = PHOTOS["coffee"][:32, :32]
-    with pytest.raises(ValueError, match="networks must be one of none, generator, gan"):
+    with pytest.raises(ValueError, match="networks must be one of newest, none, 0, 1, 2"):
         gc.encode(x, "hybrid", networks="big")
     with pytest.raises(ValueError, match="effort must be one of normal, high"):
         gc.encode(x, "hybrid", effort="heroic")
@@ -246,14 +256,15 @@ def test_wrong_wishes():
         gc.decode(gc.encode(x, "jpeg"), realism=.5)
     header, chunks = read_file(gc.encode(x, "hybrid"))
     newer = write_file(replace(header, params=header.params[:-1] + b"\3"), chunks)
-    with pytest.raises(BitstreamError, match="networks number 3 are not in this version"):
+    with pytest.raises(BitstreamError, match="release 3 with tables 1 is not in this version"):
         gc.decode(newer)
 
 
 def test_high_effort_is_worth_it():
     "At the same PSNR, read off the line between two qualities, the file is smaller."
     for x in PHOTOS.values():
-        size, level = zip(*((len(d), psnr(x, gc.decode(d))) for d in (gc.encode(x, "hybrid", quality=q) for q in (18, 24))))
+        around = [gc.encode(x, "hybrid", quality=q) for q in (18, 24)]
+        size, level = zip(*((len(d), psnr(x, gc.decode(d))) for d in around))
         data = gc.encode(x, "hybrid", quality=22, effort="high")
         assert len(data) < np.exp(np.interp(psnr(x, gc.decode(data)), level, np.log(size)))
 
@@ -275,7 +286,7 @@ def test_all_stages(backend, tmp_path):
     if backend == "tensorflow":
         import onnxruntime
         session = onnxruntime.InferenceSession(str(tmp_path / "run" / "out.onnx"))
-        out = networks.run_network(session, *[np.zeros((4, 5, networks.N_BANDS), np.float32)] * 2, networks.step_weights(20.))
+        out = networks.run_session(session, *[np.zeros((4, 5, networks.N_BANDS), np.float32)] * 2, networks.step_weights(20.))
         assert out.shape == (4, 5, networks.N_BANDS)
 
 
