@@ -18,7 +18,8 @@ codec < codecs.dct < codecs.palette < codecs.pillow < codecs.svd < codecs.fracta
 codecs.dct_dwt < codecs.lossless < codecs.jpegxl
 datasets < gan.models < gan.evaluation < gan.step < gan.training
 codecs.jpegxl < hybrid.adct < hybrid.lapped < hybrid.passes < hybrid.tables < hybrid.tile < hybrid.filters
-hybrid.filters < hybrid.networks < hybrid.codec < hybrid.counting < hybrid.pairs < hybrid.training
+hybrid.filters < hybrid.networks < hybrid.codec < hybrid.counting < hybrid.pairs < hybrid.losses
+hybrid.losses < hybrid.training
 metrics < hybrid.counting
 gan.step < hybrid.training
 metrics < statistics < benchmark < robustness < plots < study < cli < __main__
