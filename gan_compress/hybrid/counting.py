@@ -44,7 +44,8 @@ def training_pictures(
     cid = [p for p in more if p.name.startswith("cid22")][40:]
     other = [p for p in more if not p.name.startswith(("cid22", "imagenet", "lowlight"))]
     if min(len(bsds), len(cid), len(other)) < n:
-        raise FileNotFoundError(f"{folder} should hold {n} pictures each of bsds500/train, more/cid22* and others in more")
+        raise FileNotFoundError(
+            f"{folder} should hold {n} pictures each of bsds500/train, more/cid22* and others in more/")
     spread = lambda paths: [paths[k * len(paths) // n] for k in range(n)]
     cut = lambda x, y, z: x[min(y, x.shape[0] - 256):, min(z, x.shape[1] - 256):][:256, :256]
     half = lambda x: resize(x, (x.shape[0] // 2, x.shape[1] // 2))[:256, :256]
@@ -100,8 +101,8 @@ def least_squares(
 ) -> np.ndarray: # float64 (nf,), none negative
     """Weights of the features for the expected magnitude.
 
-    Non-negative least squares, then once more with errors weighted by 1 / (m (1 + m)), where m (1 + m) is the variance of
-    a geometric distribution of mean m."""
+    Non-negative least squares, then once more with errors weighted by 1 / (m (1 + m)): m (1 + m) is the variance of a
+    geometric distribution of mean m."""
     from scipy.optimize import nnls
 
     def solve(gram, right):
@@ -113,7 +114,7 @@ def least_squares(
     weighted = features / (mean * (1 + mean))
     return solve((weighted @ features.T).astype(np.float64), (weighted @ target).astype(np.float64))
 
-# %% ../../nbs/60_hybrid_counting.ipynb #78237e42
+# %% ../../nbs/60_hybrid_counting.ipynb #63422a49
 MOST = 30000 # positions that a regression looks at
 
 def fit_pass(
@@ -141,7 +142,7 @@ def frequencies16(
     np.put_along_axis(out, out.argmax(-1)[..., None], out.max(-1, keepdims=True) + missing, -1)
     return out
 
-# %% ../../nbs/60_hybrid_counting.ipynb #f0a8861b
+# %% ../../nbs/60_hybrid_counting.ipynb #9e9ca982
 def fit_weights(
     notes: dict, # from `record`
     blind: Callable[[Feature], bool] | None = None, # features that get no weight; None: all may have one
@@ -270,7 +271,8 @@ def make_tables(
         if not path.exists(): save_arrays(path, fit_step(pictures, step, rounds, analysis))
         with np.load(path) as f:
             parts.append(dict(f))
-    arrays = {"steps": np.rint(COEFF_SCALE * np.array(steps)).astype(np.int32)} | {k: np.stack([p[k] for p in parts]) for k in parts[0]}
+    arrays = {k: np.stack([p[k] for p in parts]) for k in parts[0]}
+    arrays["steps"] = np.rint(COEFF_SCALE * np.array(steps)).astype(np.int32)
     arrays["quality"] = calibrate(pictures[::max(1, len(pictures) // 40)], arrays)
     save_arrays(out, arrays)
     return arrays
