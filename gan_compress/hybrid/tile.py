@@ -43,7 +43,7 @@ def rdo_quantise(
 
 # %% ../../nbs/55_hybrid_tile.ipynb #721afd04
 class Tile:
-    "The coefficients of a tile, as far as they are known. A subclass brings `first` and `code`, which give the magnitudes."
+    "The coefficients of a tile as far as they are known. Subclasses bring `first` and `code`, which give magnitudes."
 
     def __init__(self,
         coeffs: np.ndarray, # int32 (n, 64, h, w), its place in the picture, in 1/COEFF_SCALE; filled here
@@ -59,7 +59,7 @@ class Tile:
         self.last = [14] * self.n # of each component: last diagonal of the finest level that is coded
 
     def begin(self, level: int):
-        "Fill in the block means of a level. Those of level 0 are coded first of all, the others come from the level below."
+        "Fill in the block means of a level: those of level 0 are coded, the others come from the level below."
         if level == 0: self.first()
         for c in range(self.n if level else 0):
             self.coeffs[level][c, 0] = inverse4(self.coeffs[level - 1][c], self.coeffs[level].shape[2:])
