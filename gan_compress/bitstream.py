@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 # %% ../nbs/20_bitstream.ipynb #e494a669
 class BitstreamError(ValueError):
-    "The data is no `.gcz` file, is damaged, or was made by something newer. The message names the place and the reason."
+    "The data is no `.gcz` file, is damaged, or something newer made it. The message names the place and the reason."
 
 MAGIC = b"GCZ"
 FORMAT = 1
@@ -37,7 +37,7 @@ def read_varint(
     data: bytes, # where to read
     at: int, # offset of the first byte
 ) -> tuple[int, int]: # the value, below 2**35, and the offset behind it
-    "Read what `write_varint` wrote; `BitstreamError` if the data ends in the middle or the number has more than 5 bytes."
+    "Read what `write_varint` wrote; `BitstreamError` if the data ends inside the number or it has more than 5 bytes."
     value = 0
     for k in range(5):
         if at + k >= len(data): raise BitstreamError(f"the data ends inside a number at byte {at}")
@@ -62,8 +62,8 @@ class Header:
         "The header as bytes, its checksum included."
         h, w, channels = (*self.shape, 1)[:3]
         mode = channels | self.short_crc << 4 | self.repeat << 7
-        head = MAGIC + bytes([FORMAT, self.codec_id, self.codec_version, mode])
-        head += write_varint(h) + write_varint(w) + write_varint(len(self.params)) + self.params + write_varint(self.n_chunks)
+        head = MAGIC + bytes([FORMAT, self.codec_id, self.codec_version, mode]) + write_varint(h) + write_varint(w)
+        head += write_varint(len(self.params)) + self.params + write_varint(self.n_chunks)
         return head + zlib.crc32(head).to_bytes(4, "little")
 
     @staticmethod
@@ -73,7 +73,8 @@ class Header:
         "Read a header from the beginning of `data`, checking everything; raises `BitstreamError`."
         if data[:3] != MAGIC: raise BitstreamError("not a .gcz file: it does not begin with GCZ")
         if len(data) < 7: raise BitstreamError(f"header: the file ends after {len(data)} bytes")
-        if data[3] != FORMAT: raise BitstreamError(f"header: format version {data[3]}, this program reads version {FORMAT}")
+        if data[3] != FORMAT:
+            raise BitstreamError(f"header: format version {data[3]}, this program reads version {FORMAT}")
         codec_id, codec_version, mode = data[4:7]
         try:
             h, at = read_varint(data, 7)
@@ -123,7 +124,8 @@ def _read_chunk(data, at, end, short):
     if at >= end: raise BitstreamError(f"the file ends at byte {end} where a chunk should begin")
     size, body = read_varint(data, at + 1)
     stop = body + (2 if short else 4) + size
-    if stop > end: raise BitstreamError(f"chunk {chr(data[at])!r} at byte {at} should have {size} bytes, the file ends before")
+    if stop > end:
+        raise BitstreamError(f"chunk {chr(data[at])!r} at byte {at} should have {size} bytes, the file ends before")
     payload = data[stop - size:stop]
     if _crc(data[at:body] + payload, short) != data[body:stop - size]:
         raise BitstreamError(f"chunk {chr(data[at])!r} at byte {at}: the checksum does not fit, the chunk is damaged")
@@ -147,14 +149,13 @@ def read_file(
     if at != end: raise BitstreamError(f"{end - at} bytes too many after the last chunk")
     return header, chunks
 
-# %% ../nbs/20_bitstream.ipynb #bf57e586
-def salvage(
-    data: bytes, # a .gcz file that may be damaged or cut short
-) -> tuple[Header, list[Chunk], list[str]]: # header, the chunks that verify in their order, and what is wrong
-    "Read what verifies. Raises `BitstreamError` only if no copy of the header is whole."
-    wrong, end = [], len(data)
+# %% ../nbs/20_bitstream.ipynb #769eb088
+def _find_header(data):
+    """A whole header of a damaged file, where to look for the first chunk, and what is wrong.
+
+    `BitstreamError` if none is whole."""
     try:
-        header, at = Header.unpack(data)
+        return *Header.unpack(data), []
     except BitstreamError as e:
         size = int.from_bytes(data[-2:], "little")
         try:
@@ -162,40 +163,62 @@ def salvage(
         except BitstreamError:
             raise e from None
         if n != size or not header.repeat: raise e
-        wrong.append(f"{e}; the copy at the end is whole")
-        at = size
-    tail = header.pack() + len(header.pack()).to_bytes(2, "little")
-    if header.repeat:
-        if data.endswith(tail): end -= len(tail)
-        else: wrong.append("trailer: the second copy of the header is missing or damaged")
+        return header, size, [f"{e}; the copy at the end is whole"]
 
-    budget = 64 * len(data) + 2**20
+# %% ../nbs/20_bitstream.ipynb #79f611d4
+class _Search:
+    "Looks for chunks that verify in data[:end], with a budget of bytes to checksum."
 
-    def chunk_at(place):
-        nonlocal budget
-        stop = behind(place)
-        if stop > end or budget <= 0: return None
-        budget -= stop - place
-        try: return _read_chunk(data, place, end, header.short_crc)
-        except BitstreamError: return None
+    def __init__(self, data, end, short):
+        self.data, self.end, self.short = data, end, short
+        self.budget = 64 * len(data) + 2**20
 
-    def behind(place):
+    def behind(self, place):
         "Where the chunk at a place ends if its length is right; beyond the end if it cannot be."
-        try: size, body = read_varint(data, place + 1)
-        except BitstreamError: return end + 1
-        return body + (2 if header.short_crc else 4) + size
+        try:
+            size, body = read_varint(self.data, place + 1)
+        except BitstreamError:
+            return self.end + 1
+        return body + (2 if self.short else 4) + size
 
-    def sure(found):
-        return found and (not header.short_crc or found[1] == end or chunk_at(found[1]))
+    def chunk_at(self, place):
+        "The chunk at a place and the offset behind it; None if none verifies there."
+        stop = self.behind(place)
+        if stop > self.end or self.budget <= 0: return None
+        self.budget -= stop - place
+        try:
+            return _read_chunk(self.data, place, self.end, self.short)
+        except BitstreamError:
+            return None
 
-    chunks = []
+    def next_after(self, place):
+        "The next chunk behind a damaged one, as `chunk_at` gives it; None if there is none."
+        for found in map(self.chunk_at, chain([self.behind(place)], range(place + 1, self.end))):
+            if found and (not self.short or found[1] == self.end or self.chunk_at(found[1])): return found
+        return None
+
+# %% ../nbs/20_bitstream.ipynb #bf57e586
+def salvage(
+    data: bytes, # a .gcz file that may be damaged or cut short
+) -> tuple[Header, list[Chunk], list[str]]: # header, the chunks that verify in their order, and what is wrong
+    "Read what verifies. Raises `BitstreamError` only if no copy of the header is whole."
+    header, at, wrong = _find_header(data)
+    head, end = header.pack(), len(data)
+    if header.repeat:
+        tail = head + len(head).to_bytes(2, "little")
+        if data.endswith(tail):
+            end -= len(tail)
+        else:
+            wrong.append("trailer: the second copy of the header is missing or damaged")
+    search, chunks = _Search(data, end, header.short_crc), []
     while at < end and len(chunks) < header.n_chunks:
-        found = chunk_at(at)
+        found = search.chunk_at(at)
         if not found:
             wrong.append(f"a chunk at byte {at} is damaged or cut off")
-            found = next(filter(sure, map(chunk_at, chain([behind(at)], range(at + 1, end)))), None)
+            found = search.next_after(at)
             if not found: break
         chunks.append(found[0])
         at = found[1]
-    if len(chunks) < header.n_chunks: wrong.append(f"{header.n_chunks - len(chunks)} of {header.n_chunks} chunks are lost")
+    if len(chunks) < header.n_chunks:
+        wrong.append(f"{header.n_chunks - len(chunks)} of {header.n_chunks} chunks are lost")
     return header, chunks, wrong
