@@ -7,7 +7,7 @@ __all__ = ['SLOPE', 'CODED', 'SHARE', 'STAGES', 'Batches', 'Stage', 'Fidelity', 
            'validate', 'save_weights', 'load_weights', 'load_network', 'one_by_one', 'Session', 'load_start', 'prepare',
            'resume', 'train_round', 'keep', 'train_hybrid', 'narrow_weights', 'export_network']
 
-# %% ../../nbs/63_hybrid_training.ipynb #c91fa3c0
+# %% ../../nbs/63_hybrid_training.ipynb #d716bb32
 import io
 import json
 import zlib
@@ -29,7 +29,7 @@ from .pairs import (
     VALIDATION_STEPS, arrange, arrange_for_coding, code_squares, make_pairs, photographs, turn)
 from ..images import write_atomic
 
-# %% ../../nbs/63_hybrid_training.ipynb #03c497d4
+# %% ../../nbs/63_hybrid_training.ipynb #e2fa93ee
 class Batches(keras.utils.PyDataset):
     "Random crops of training pairs. Batch `k` is always the same."
 
@@ -62,10 +62,10 @@ class Batches(keras.utils.PyDataset):
         if self.coding: tensors |= arrange_for_coding(crops, steps[chosen])
         return tensors, np.zeros(self.batch, np.float32) # `fit` wants a second part
 
-# %% ../../nbs/63_hybrid_training.ipynb #5c1d3bf4
+# %% ../../nbs/63_hybrid_training.ipynb #df1af5e5
 class Stage(SteppedModel):
     "A stage of the training: networks, their moving averages, optimisers and the step."
-    losses: tuple = ("error",) # what is reported
+    reported: tuple = ("error",) # names of what the step reports
     bias = True # whether the generator has biases
     keeps_all = False # whether every checkpoint is kept, not just those with the best BD-rate
     codes = False # whether the encoder learns too
@@ -77,7 +77,7 @@ class Stage(SteppedModel):
         seed: int = 0, # of the first weights
         precision: str = "float32", # see `gan.models.policy`
     ):
-        super().__init__(self.losses)
+        super().__init__(self.reported)
         keras.utils.set_random_seed(seed)
         self.game, self.ema = game, ema
         with policy(precision):
@@ -110,7 +110,7 @@ class Stage(SteppedModel):
         "The squared error of what is still missing, weighted."
         return ops.mean(x["weight"] * squared_error(synthesis(x["missing"] - added)))
 
-    def loss(self, x) -> tuple: # scalar to minimise; dict of what to report
+    def objective(self, x) -> tuple: # scalar to minimise; dict of what to report
         raise NotImplementedError
 
     def train_critic(self, x) -> dict: # of what to report
@@ -119,7 +119,7 @@ class Stage(SteppedModel):
     def step(self, x, _):
         "One step on what `Batches` gives."
         variables, optimizers = self.learning, self.optimizer
-        (_, losses), gradients = value_and_grad(self, lambda: self.loss(x), variables)
+        (_, losses), gradients = value_and_grad(self, lambda: self.objective(x), variables)
         losses = losses | self.train_critic(x)
         apply_gradients(optimizers.g, gradients, variables)
         networks, averages = zip(*self.averaged)
@@ -127,22 +127,22 @@ class Stage(SteppedModel):
         optimizers.iterations.assign_add(1)
         return self.report(losses)
 
-# %% ../../nbs/63_hybrid_training.ipynb #23e19138
+# %% ../../nbs/63_hybrid_training.ipynb #35fdc3a2
 class Fidelity(Stage):
     "The generator learns to bring decoded photographs nearer to the true ones."
 
-    def loss(self, x):
+    def objective(self, x):
         error = self.error(x, self(x, training=True))
         return error, {"error": error}
 
-# %% ../../nbs/63_hybrid_training.ipynb #c5884781
+# %% ../../nbs/63_hybrid_training.ipynb #0801ca4d
 SLOPE = .113 # squared steps (mean over red, green and blue) that a bit a pixel is worth
 CODED = np.float32(~np.isin(np.arange(N_BANDS), MEANS)) # 1 for the bands that latents are made of
 SHARE = np.repeat(np.mean(RGB ** 2, 1), (64, len(CHROMA), len(CHROMA))) # of a band's error in that of RGB
 
 class Joint(Stage):
     "The analysis network and the generator learn together, through the codec's own quantiser."
-    losses = ("error", "bpp")
+    reported = ("error", "bpp")
     codes = True
 
     def add_networks(self):
@@ -169,16 +169,16 @@ class Joint(Stage):
         coded = x | features | {"missing": x["bands"] - filtered}
         return coded, total(bits, CODED), total(correction, CODED * SHARE)
 
-    def loss(self, x):
+    def objective(self, x):
         x, rate, correction = self.code(x)
         error = self.error(x, self(x, training=True))
         total = error + ops.mean(x["weight"] * (SLOPE * rate + correction))
         return total, {"error": error, "bpp": ops.mean(rate)}
 
-# %% ../../nbs/63_hybrid_training.ipynb #1510d857
+# %% ../../nbs/63_hybrid_training.ipynb #acea4551
 class Perceptual(Stage):
     "A generator without biases learns from a critic."
-    losses = ("error", "gmsd", "g_loss", "d_loss", "matching")
+    reported = ("error", "gmsd", "g_loss", "d_loss", "matching")
     bias, keeps_all = False, True
     gmsd_weight, matching_weight = 30., 1.
 
@@ -192,7 +192,7 @@ class Perceptual(Stage):
         outputs = self.critic(ops.concatenate([decoded / 64, added], -1), training=training)
         return [ops.cast(y, "float32") for y in outputs]
 
-    def loss(self, x):
+    def objective(self, x):
         added = self(x, training=True)
         error = self.error(x, added)
         decoded, step = synthesis(x["decoded"]), x["step"][:, None, None, None]
@@ -219,7 +219,7 @@ class Perceptual(Stage):
 
 STAGES = {"fidelity": Fidelity, "joint": Joint, "perceptual": Perceptual}
 
-# %% ../../nbs/63_hybrid_training.ipynb #13025722
+# %% ../../nbs/63_hybrid_training.ipynb #05c52320
 def square_errors(
     data: dict, # pairs from `make_pairs`
     generator: keras.Model | None = None, # from `residual_network`; None: no networks
@@ -257,7 +257,7 @@ def validate(
     return {"bd_rate": bd(1), "bd_gmsd": bd(2), "gain": float(np.mean(b[1] - a[1])),
             "gmsd": float(after[1].mean()), "gmsd_none": float(before[1].mean())}
 
-# %% ../../nbs/63_hybrid_training.ipynb #81ef70ce
+# %% ../../nbs/63_hybrid_training.ipynb #6805bff9
 def save_weights(
     path: str | Path, # .npz
     network: keras.Model,
@@ -295,7 +295,7 @@ def one_by_one(
     "A network as `networks.aim` calls it."
     return lambda *x: np.array(network.predict_on_batch([a[None] for a in x])[0])
 
-# %% ../../nbs/63_hybrid_training.ipynb #de4e1037
+# %% ../../nbs/63_hybrid_training.ipynb #74dc27c5
 @dataclass
 class Session:
     "A stage that is being trained."
@@ -339,7 +339,7 @@ def prepare(
     none = make(0)[1] if latents else held
     return Session(run, work / stage, data, held, none, settings | {"analysis": crc}, [])
 
-# %% ../../nbs/63_hybrid_training.ipynb #d1b410e5
+# %% ../../nbs/63_hybrid_training.ipynb #91a70b2e
 def resume(session: Session):
     "Go on from the last checkpoint. ValueError if the folder holds a run of other settings."
     session.place.mkdir(parents=True, exist_ok=True)
@@ -349,7 +349,7 @@ def resume(session: Session):
     check_settings(session.place, about["settings"], session.settings)
     session.log = about["log"]
 
-# %% ../../nbs/63_hybrid_training.ipynb #cf9300e7
+# %% ../../nbs/63_hybrid_training.ipynb #dbbf969d
 def train_round(
     session: Session,
     folder: str | Path, # of photographs
@@ -368,7 +368,7 @@ def train_round(
     row = losses | validate(run.average, held, session.none)
     return {"step": first + n} | {k: round(float(v), 5) for k, v in row.items()}
 
-# %% ../../nbs/63_hybrid_training.ipynb #dec4c5db
+# %% ../../nbs/63_hybrid_training.ipynb #346b2e0f
 def keep(session: Session):
     "Keep weights, checkpoint and log after a round."
     run, place, log = session.stage, session.place, session.log
@@ -377,7 +377,7 @@ def keep(session: Session):
     save_checkpoint(place / "last.npz", run, {"settings": session.settings, "log": log})
     write_atomic(place / "log.json", json.dumps(log, indent=1).encode())
 
-# %% ../../nbs/63_hybrid_training.ipynb #f36d905e
+# %% ../../nbs/63_hybrid_training.ipynb #70a19b09
 def train_hybrid(
     folder: str | Path, # of photographs, see `pairs.photographs`
     work: str | Path, # of the run: pairs, and for each stage log, checkpoint, best weights; a run in it goes on
@@ -413,7 +413,7 @@ def train_hybrid(
             bar.set_postfix({k: log[-1][k] for k in ("error", "bd_rate", "gmsd")})
     return log
 
-# %% ../../nbs/63_hybrid_training.ipynb #3cb50e47
+# %% ../../nbs/63_hybrid_training.ipynb #0c48193e
 def narrow_weights(
     model, # onnx.ModelProto, changed
 ):
