@@ -212,16 +212,14 @@ def _score_all(scorers, kind, files):
     with ThreadPoolExecutor(len(scorers)) as pool:
         return dict(zip(files, pool.map(one, files)))
 
-def _rows(damaged, data, scores, image):
-    "The rows of one file; `damaged` is {key of a row: damaged file}."
+def _rows(damaged, data, scores, pixels, grey):
+    "The rows of one file; `damaged` is {key of a row: damaged file}, `grey` the scores of a grey picture."
     import pandas as pd
     found = [scores[d] for d in damaged.values()]
-    bpp = 8 * len(data) / (image.shape[0] * image.shape[1])
     rows = pd.DataFrame(list(damaged), columns=_KEY)
-    rows = rows.assign(bytes=len(data), bpp=bpp, decoded=[not s.reason for s in found]).join(pd.DataFrame(found))
-    grey = np.full_like(image, 128)
-    for metric in (psnr, ssim):
-        rows[f"{metric.__name__}_or_grey"] = rows[metric.__name__].fillna(metric(image, grey))
+    rows = rows.assign(bytes=len(data), bpp=8 * len(data) / pixels, decoded=[not s.reason for s in found])
+    rows = rows.join(pd.DataFrame(found))
+    for name, value in grey.items(): rows[f"{name}_or_grey"] = rows[name].fillna(value)
     return rows
 
 # %% ../nbs/42_robustness.ipynb #a63d5632
@@ -246,6 +244,8 @@ def measure_damage(
     `ValueError` if a file does not decode to the picture's size while it is whole."""
     import pandas as pd
     image, cases = check(image), _cases(bit_error_rates, kept, trials)
+    evenly = np.full_like(image, 128)
+    grey = {"psnr": psnr(image, evenly), "ssim": ssim(image, evenly)}
     known, wanted = _read(path), []
     done = set(known[_KEY].itertuples(index=False, name=None))
     with ExitStack() as stack:
@@ -260,7 +260,7 @@ def measure_damage(
             scores = _score_all(scorers, kind, {data, *damaged.values()})
             if scores[data].reason:
                 raise ValueError(f"the file {label!r} does not decode even when it is whole: {scores[data].reason}")
-            rows = _rows(damaged, data, scores, image)
+            rows = _rows(damaged, data, scores, image.shape[0] * image.shape[1], grey)
             known = pd.concat([known, rows], ignore_index=True) if len(known) else rows
             if path is not None: write_atomic(path, known.to_csv(index=False).encode())
     return known.set_index(_KEY).loc[wanted].reset_index()

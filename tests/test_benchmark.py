@@ -1,4 +1,5 @@
-"""The benchmark: what a row holds, going on after a kill, keys, BD-rates with known answers, clusters."""
+"""The benchmark: what a row holds, going on after a kill, keys, clusters."""
+import importlib
 import json
 import math
 import os
@@ -6,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,9 +15,11 @@ import pytest
 
 import gan_compress as gc
 from gan_compress import benchmark
-from gan_compress.benchmark import bd_rate, bd_table, run, summary
+from gan_compress.benchmark import run
+from gan_compress.codec import codec_class
 from gan_compress.images import sample, save
 from gan_compress.metrics import METRICS, measure
+from gan_compress.statistics import summary
 
 TIMES = ["encode_s_mp", "decode_s_mp", "peak_mib"]
 FAST = ("psnr", "ssim")
@@ -31,7 +35,8 @@ def pictures():
 
 
 def test_row_is_the_whole_file(pictures):
-    df = run(pictures, {"jpeg": "jpeg", "baseline": {"codec": "jpeg", "progressive": False}}, quality=[20, 70], metrics=FAST, n_jobs=1)
+    codecs = {"jpeg": "jpeg", "baseline": {"codec": "jpeg", "progressive": False}}
+    df = run(pictures, codecs, quality=[20, 70], metrics=FAST, n_jobs=1)
     assert len(df) == 3 * 2 * 2
     for row in df.itertuples():
         params = json.loads(row.parameters)
@@ -46,7 +51,8 @@ def test_equal_bytes_and_rates_out_of_reach(pictures):
     df = run(pictures, "jpeg", bpp=[.05, 4], metrics=FAST, n_jobs=1)
     reached, missed = df[df.target_bpp == 4], df[df.target_bpp == .05]
     assert reached.fits.all() and (reached.bpp <= 4).all() and not missed.fits.any()
-    for row in missed.itertuples(): assert row.bytes == len(gc.encode(pictures[row.picture], codec="jpeg", quality=1))
+    for row in missed.itertuples():
+        assert row.bytes == len(gc.encode(pictures[row.picture], codec="jpeg", quality=1))
     means = summary(df).set_index("target_bpp")
     assert means.fits[4] == 3 and means.fits[.05] == 0
 
@@ -56,7 +62,8 @@ def test_grey_transparent_and_lossless_pictures():
     pictures = {"grey": colour[..., 0].copy(), "transparent": np.dstack([colour, colour[..., 0] // 128 * 255])}
     df = run(pictures, ["png", "jpeg"], quality=[30, 60], metrics=FAST, n_jobs=1)
     lossless = df[df.codec == "png"]
-    assert len(lossless) == 2 and (lossless.psnr == math.inf).all() and (lossless.ssim == 1).all() and lossless.quality.isna().all()
+    assert len(lossless) == 2 and (lossless.psnr == math.inf).all() and (lossless.ssim == 1).all()
+    assert lossless.quality.isna().all()
     means = summary(df)
     assert not means[["psnr", "psnr_low", "psnr_high", "ssim", "ssim_low", "ssim_high"]].isna().any(axis=None)
 
@@ -75,7 +82,8 @@ import sys
 from gan_compress.benchmark import run
 from gan_compress.images import sample
 if __name__ == "__main__":
-    run({n: sample(n)[:128, :128].copy() for n in ("coffee", "rocket")}, ["jpeg", "webp"], quality=range(2, 100, 4), metrics=["psnr", "ssim"], path=sys.argv[1], n_jobs=2)
+    pictures = {n: sample(n)[:128, :128].copy() for n in ("coffee", "rocket")}
+    run(pictures, ["jpeg", "webp"], quality=range(2, 100, 4), metrics=["psnr", "ssim"], path=sys.argv[1], n_jobs=2)
 """
 
 
@@ -97,21 +105,26 @@ def test_goes_on_after_a_kill(tmp_path):
     assert rows.read_bytes().startswith(done[:-40])
 
     df = pd.read_csv(tmp_path / "rows.csv")
-    fresh = run({n: sample(n)[:128, :128].copy() for n in ("coffee", "rocket")}, ["jpeg", "webp"], quality=range(2, 100, 4), metrics=FAST, n_jobs=2)
-    pd.testing.assert_frame_equal(df.drop(columns=TIMES), fresh.drop(columns=TIMES), check_dtype=False, check_exact=True)
+    pictures = {n: sample(n)[:128, :128].copy() for n in ("coffee", "rocket")}
+    fresh = run(pictures, ["jpeg", "webp"], quality=range(2, 100, 4), metrics=FAST, n_jobs=2)
+    df, fresh = df.drop(columns=TIMES), fresh.drop(columns=TIMES)
+    pd.testing.assert_frame_equal(df, fresh, check_dtype=False, check_exact=True)
     assert kept < 100
 
 
 def test_keys_change_with_what_made_the_row(tmp_path, pictures, monkeypatch):
     def lines(): return (tmp_path / "rows.jsonl").read_text().count("\n")
-    def go(pictures=pictures, codecs=("jpeg",), quality=(30,), metrics=FAST): return run(pictures, codecs, quality=quality, metrics=metrics, path=tmp_path, n_jobs=1)
+
+    def go(pictures=pictures, codecs=("jpeg",), quality=(30,), metrics=FAST):
+        return run(pictures, codecs, quality=quality, metrics=metrics, path=tmp_path, n_jobs=1)
 
     first = go()
     assert lines() == 3
     assert go().equals(first) and lines() == 3
     assert go(metrics=FAST[::-1])[list(first)].equals(first) and lines() == 3
     renamed = go({name.upper(): picture for name, picture in pictures.items()}, {"JPEG": "jpeg"})
-    assert lines() == 3 and list(renamed.label) == ["JPEG"] * 3 and renamed.picture[0] == "COFFEE" and renamed.bytes.equals(first.bytes)
+    assert lines() == 3 and list(renamed.label) == ["JPEG"] * 3
+    assert renamed.picture[0] == "COFFEE" and renamed.bytes.equals(first.bytes)
     go({name: picture[::-1].copy() for name, picture in pictures.items()})
     assert lines() == 6
     go(metrics=("psnr",))
@@ -122,91 +135,76 @@ def test_keys_change_with_what_made_the_row(tmp_path, pictures, monkeypatch):
     go()
     assert lines() == 15
     about = json.loads((tmp_path / "about.json").read_text())
-    assert about["versions"]["gan_compress"] == "0.0.0" and about["settings"]["quality"] == [30] and about["machine"]["cores"]
+    assert about["versions"]["gan_compress"] == "0.0.0" and about["settings"]["quality"] == [30]
+    assert about["machine"]["cores"]
 
 
 def test_bad_requests_are_refused_before_anything_is_coded(tmp_path, pictures):
-    for match, args in {
-        "unknown codec": dict(codecs="jpg"), "no parameter": dict(codecs={"a": {"codec": "jpeg", "k": 1}}), "decode option": dict(codecs={"a": {"codec": "jpeg", "decode": {"k": 1}}}),
-        "which codec it is": dict(codecs={"a": {"quality": 1}}), "no codec": dict(codecs=[]), "quality=.* or bpp=": dict(quality=[]), "1..100": dict(quality=[50, 101]), "positive": dict(bpp=[-1]), "no metric": dict(metrics=["vmaf"]),
-        "too small for ms_ssim, which needs 176": dict(metrics=METRICS), "backend": dict(backend="ray"), "go together": dict(backend="dask"), "no picture": dict(pictures=[]),
-        "twice": dict(pictures=["coffee", "coffee"]), "neither a folder": dict(pictures=tmp_path / "none"), "there is no picture in": dict(pictures=tmp_path),
+    good = dict(pictures=pictures, codecs="jpeg", quality=[50], metrics=FAST, path=tmp_path / "out", n_jobs=1)
+    for match, wrong in {
+        "unknown codec": dict(codecs="jpg"),
+        "no parameter": dict(codecs={"a": {"codec": "jpeg", "k": 1}}),
+        "decode option": dict(codecs={"a": {"codec": "jpeg", "decode": {"k": 1}}}),
+        "which codec it is": dict(codecs={"a": {"quality": 1}}),
+        "no codec": dict(codecs=[]),
+        "quality=.* or bpp=": dict(quality=[]),
+        "1..100": dict(quality=[50, 101]),
+        "positive": dict(bpp=[-1]),
+        "no metric": dict(metrics=["vmaf"]),
+        "too small for ms_ssim, which needs 176": dict(metrics=METRICS),
+        "backend": dict(backend="ray"),
+        "go together": dict(backend="dask"),
+        "no picture": dict(pictures=[]),
+        "twice": dict(pictures=["coffee", "coffee"]),
+        "neither a folder": dict(pictures=tmp_path / "none"),
+        "there is no picture in": dict(pictures=tmp_path),
     }.items():
-        with pytest.raises(ValueError, match=match): run(**(dict(pictures=pictures, codecs="jpeg", quality=[50], metrics=FAST, path=tmp_path / "out", n_jobs=1) | args))
+        with pytest.raises(ValueError, match=match): run(**(good | wrong))
     assert not (tmp_path / "out" / "rows.jsonl").exists()
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_failing_codec_is_named_and_the_rest_kept(tmp_path, n_jobs):
     pictures = {"usual": small("coffee"), "long": np.zeros((1, 17000), np.uint8)} # WebP ends at 16383 pixels a side
-    with pytest.raises(RuntimeError, match="webp.*quality.*50.*on long.*16383"): run(pictures, "webp", quality=[50], metrics=["psnr"], path=tmp_path, n_jobs=n_jobs)
+    with pytest.raises(RuntimeError, match="webp.*quality.*50.*on long.*16383"):
+        run(pictures, "webp", quality=[50], metrics=["psnr"], path=tmp_path, n_jobs=n_jobs)
     run({"usual": pictures["usual"]}, "webp", quality=[50], metrics=["psnr"], path=tmp_path, n_jobs=1)
     assert (tmp_path / "rows.jsonl").read_text().count("\n") == 1
 
 
-def curves(factor, n=6, label="test", shift=0., seed=0):
-    "Rows of a codec that needs `factor` times the bytes of a common curve, over `n` pictures."
-    difficulty = np.random.default_rng(seed).uniform(-2, 2, n)
-    quality = np.arange(10, 90, 10.)
-    return pd.DataFrame([
-        {"picture": f"{i}", "label": label, "codec": label, "parameters": "{}", "quality": q, "target_bpp": np.nan, "bytes": 0, "fits": True,
-         "bpp": factor * 2 ** (q / 20), "psnr": 25 + shift + q / 8 + difficulty[i], "gmsd": .2 * .97 ** q, "ssim": 1 - .4 * .97 ** q, "encode_s_mp": 1., "decode_s_mp": 1., "peak_mib": 1.}
-        for i in range(n) for q in quality
-    ])
+def test_digest_counts_code_and_data(tmp_path):
+    "A toy package: `a` imports `b`; both have data, and so has a module that neither needs."
+    package = tmp_path / "package"
+    texts = {"a.py": "from .b import f\n", "b.py": "def f(): return 1\n", "c.py": "x = 1\n", "a_table.npz": "1",
+             "c_table.npz": "1", "data/set_1/fidelity.onnx": "1", "data/tables_1.npz": "1", "notes/plan.txt": "1"}
+    for name, text in texts.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    before = benchmark._module_digest(package / "a.py")
+    for name, text in texts.items():
+        (package / name).write_text(text + "2")
+        counts = benchmark._module_digest(package / "a.py") != before
+        assert counts == (name not in ("c.py", "c_table.npz", "notes/plan.txt")), name
+        (package / name).write_text(text)
+    assert benchmark._module_digest(package / "a.py") == before
 
 
-@pytest.mark.parametrize("metric", ["psnr", "ssim", "gmsd"])
-def test_bd_rate_of_a_known_saving(metric):
-    df = pd.concat([curves(1, label="reference"), curves(.7)])
-    bd = bd_rate(df, "reference", "test", metric)
-    assert bd.percent == pytest.approx(-30) and bd.percent_low == pytest.approx(-30) and bd.percent_high == pytest.approx(-30) and bd.pictures == 6
-    assert bd_rate(df, "test", "reference", metric).percent == pytest.approx(100 / .7 - 100)
-
-
-def test_bd_rate_against_a_published_curve_and_within_limits():
-    df = pd.concat([curves(1, label="reference"), curves(.7)])
-    mean = summary(df[df.label == "reference"])
-    assert bd_rate(df, (mean.bpp, mean.psnr), "test").percent == pytest.approx(-30)
-    bd = bd_rate(df, "reference", "test", limits=(28, 31))
-    assert (bd.quality_low, bd.quality_high) == (28, 31) and bd.percent == pytest.approx(-30)
-
-
-def test_bd_rate_is_refused_where_it_would_be_a_fiction():
-    df = pd.concat([curves(1, label="reference"), curves(1, label="far", shift=40), curves(1, label="other pictures", n=5), curves(.9)])
-    falling = curves(.9, label="falling")
-    falling.loc[falling.quality == 50, "psnr"] -= 9
-    short = curves(.9, label="short").query("quality < 35")
-    df = pd.concat([df, falling, short])
-    for label, why in {"far": "do not overlap", "other pictures": "same pictures", "falling": "does not rise", "short": "3 points", "absent": "no curve 'absent'"}.items():
-        with pytest.raises(ValueError, match=why): bd_rate(df, "reference", label)
-    with pytest.raises(ValueError, match="do not overlap within 60 to 70"): bd_rate(df, "reference", "test", limits=(60, 70))
-    with pytest.raises(ValueError, match="no metric 'fsim'"): bd_rate(df, "reference", "test", "fsim")
-    table = bd_table(df, "reference").set_index("label")
-    assert table.percent["test"] == pytest.approx(-10) and table.percent.isna().sum() == 4 and "do not overlap" in table.why["far"]
-
-
-def test_rates_that_some_picture_missed_stay_out_of_curves():
-    df = pd.concat([curves(1, label="reference"), curves(.5)])
-    df.loc[(df.label == "test") & (df.quality == 20) & (df.picture == "3"), ["fits", "bpp"]] = False, 99.
-    assert bd_rate(df, "reference", "test").percent == pytest.approx(-50, abs=.1)
-
-
-def test_intervals_cover_the_mean():
-    "With 40 pictures the 95 % interval should hold the true mean in about 95 of 100 worlds."
-    rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(300):
-        low, high = benchmark._interval(rng.normal(30, 2, 40))
-        covered += low <= 30 <= high
-    assert .9 <= covered / 300 <= .98
+def test_changed_networks_change_the_keys_of_the_hybrid_alone():
+    modules = {name: Path(importlib.import_module(codec_class(name).__module__).__file__) for name in ("hybrid", "dct")}
+    data = {name: set(benchmark._data_files(benchmark._sources(file))) for name, file in modules.items()}
+    shipped = {f for f in (modules["hybrid"].parent / "data").rglob("*") if f.is_file()}
+    assert shipped and shipped <= data["hybrid"] and not shipped & data["dct"]
+    assert any(f.suffix == ".onnx" for f in shipped) and any(f.suffix == ".npz" for f in shipped)
 
 
 def test_dask_gives_the_same_rows(tmp_path, pictures):
     distributed = pytest.importorskip("distributed", reason='NOT TESTED: Dask; pip install "gan_compress[dask]"')
-    here = run(pictures, ["jpeg", "webp"], quality=[20, 60], metrics=FAST, n_jobs=1)
+    wanted = dict(codecs=["jpeg", "webp"], quality=[20, 60], metrics=FAST)
+    local = run(pictures, **wanted, n_jobs=1)
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        there = run(pictures, ["jpeg", "webp"], quality=[20, 60], metrics=FAST, path=tmp_path, backend="dask", scheduler=cluster.scheduler_address)
-    pd.testing.assert_frame_equal(here.drop(columns=TIMES), there.drop(columns=TIMES), check_exact=True)
+        remote = run(pictures, **wanted, path=tmp_path, backend="dask", scheduler=cluster.scheduler_address)
+    pd.testing.assert_frame_equal(local.drop(columns=TIMES), remote.drop(columns=TIMES), check_exact=True)
     assert (tmp_path / "rows.jsonl").read_text().count("\n") == 12
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
-        with pytest.raises(ValueError, match="--nthreads 1"): run(pictures, "jpeg", quality=[20], metrics=FAST, backend="dask", scheduler=cluster.scheduler_address)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as busy:
+        with pytest.raises(ValueError, match="--nthreads 1"):
+            run(pictures, **wanted, backend="dask", scheduler=busy.scheduler_address)

@@ -1,0 +1,75 @@
+"""Means, intervals and BD-rates with known answers."""
+import numpy as np
+import pandas as pd
+import pytest
+
+from gan_compress.statistics import bd_rate, bd_table, bootstrap_interval, summary
+
+
+def curves(factor, n=6, label="test", shift=0., seed=0):
+    "Rows of a codec that needs `factor` times the bytes of a common curve, over `n` pictures."
+    difficulty = np.random.default_rng(seed).uniform(-2, 2, n)
+    quality = np.arange(10, 90, 10.)
+    asked = {"label": label, "codec": label, "parameters": "{}", "target_bpp": np.nan, "bytes": 0, "fits": True}
+    costs = {"encode_s_mp": 1., "decode_s_mp": 1., "peak_mib": 1.}
+    return pd.DataFrame([
+        {"picture": f"{i}", **asked, "quality": q, "bpp": factor * 2 ** (q / 20),
+         "psnr": 25 + shift + q / 8 + difficulty[i], "gmsd": .2 * .97 ** q, "ssim": 1 - .4 * .97 ** q, **costs}
+        for i in range(n) for q in quality
+    ])
+
+
+@pytest.mark.parametrize("metric", ["psnr", "ssim", "gmsd"])
+def test_bd_rate_of_a_known_saving(metric):
+    df = pd.concat([curves(1, label="reference"), curves(.7)])
+    bd = bd_rate(df, "reference", "test", metric)
+    assert bd.pictures == 6
+    assert (bd.percent, bd.percent_low, bd.percent_high) == pytest.approx((-30, -30, -30))
+    assert bd_rate(df, "test", "reference", metric).percent == pytest.approx(100 / .7 - 100)
+
+
+def test_bd_rate_against_a_published_curve_and_within_limits():
+    df = pd.concat([curves(1, label="reference"), curves(.7)])
+    mean = summary(df[df.label == "reference"])
+    assert bd_rate(df, (mean.bpp, mean.psnr), "test").percent == pytest.approx(-30)
+    bd = bd_rate(df, "reference", "test", limits=(28, 31))
+    assert (bd.quality_low, bd.quality_high) == (28, 31) and bd.percent == pytest.approx(-30)
+
+
+def test_bd_rate_is_refused_where_it_would_be_a_fiction():
+    far, fewer = curves(1, label="far", shift=40), curves(1, label="other pictures", n=5)
+    falling = curves(.9, label="falling")
+    falling.loc[falling.quality == 50, "psnr"] -= 9
+    short = curves(.9, label="short").query("quality < 35")
+    df = pd.concat([curves(1, label="reference"), far, fewer, curves(.9), falling, short])
+    for label, why in {"far": "do not overlap", "other pictures": "same pictures", "falling": "does not rise",
+                       "short": "3 points", "absent": "no curve 'absent'"}.items():
+        with pytest.raises(ValueError, match=why): bd_rate(df, "reference", label)
+    with pytest.raises(ValueError, match="do not overlap within 60 to 70"):
+        bd_rate(df, "reference", "test", limits=(60, 70))
+    with pytest.raises(ValueError, match="no metric 'fsim'"): bd_rate(df, "reference", "test", "fsim")
+    table = bd_table(df, "reference").set_index("label")
+    assert table.percent["test"] == pytest.approx(-10) and table.percent.isna().sum() == 4
+    assert "do not overlap" in table.why["far"]
+
+
+def test_costs_may_be_missing():
+    df = curves(1)
+    assert list(summary(df).columns[-3:]) == ["encode_s_mp", "decode_s_mp", "peak_mib"]
+    assert list(summary(df.drop(columns=["encode_s_mp", "decode_s_mp", "peak_mib"])).columns[-1:]) == ["gmsd_high"]
+
+
+def test_rates_that_some_picture_missed_stay_out_of_curves():
+    df = pd.concat([curves(1, label="reference"), curves(.5)])
+    df.loc[(df.label == "test") & (df.quality == 20) & (df.picture == "3"), ["fits", "bpp"]] = False, 99.
+    assert bd_rate(df, "reference", "test").percent == pytest.approx(-50, abs=.1)
+
+
+def test_intervals_cover_the_mean():
+    "With 40 pictures the 95 % interval should hold the true mean in about 95 of 100 worlds."
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(300):
+        low, high = bootstrap_interval(rng.normal(30, 2, 40))
+        covered += low <= 30 <= high
+    assert .9 <= covered / 300 <= .98
