@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPACES', 'random_conv', 'inception', 'Estimate', 'kid', 'fid', 'prdc', 'sliced_wasserstein', 'pair_similarity',
-           'nearest', 'copied', 'noise_like', 'Report', 'judge', 'evaluate', 'classes_by_kmeans']
+           'nearest_features', 'copied', 'noise_like', 'Report', 'judge', 'evaluate', 'classes_by_kmeans']
 
 # %% ../../nbs/11_gan_evaluation.ipynb #66dfd112
 from dataclasses import dataclass, replace
@@ -214,7 +214,7 @@ def pair_similarity(
     return float(total.mean())
 
 # %% ../../nbs/11_gan_evaluation.ipynb #f878a589
-def nearest(
+def nearest_features(
     fake: np.ndarray,  # features (N,D)
     train: np.ndarray, # features (M,D)
 ) -> tuple: # (index (N,) of the nearest training feature, its distance (N,))
@@ -229,7 +229,7 @@ def copied(
     held_out: np.ndarray,  # features (K,D) of real pictures that were not trained on
 ) -> float: # share of generated pictures suspiciously near to a training picture; about 0.05 for honest ones
     "How many generated pictures are nearer to the training set than 95 % of the held-out pictures are."
-    return float(np.mean(nearest(fake, train)[1] < np.quantile(nearest(held_out, train)[1], .05)))
+    return float(np.mean(nearest_features(fake, train)[1] < np.quantile(nearest_features(held_out, train)[1], .05)))
 
 # %% ../../nbs/11_gan_evaluation.ipynb #ea6590f0
 SPACES = {"random-conv": random_conv}
@@ -293,29 +293,23 @@ def judge(
     return Report(rows, (len(real), len(held_out), len(fake)), name)
 
 def evaluate(
-    fake: str | Path,        # a folder of generated pictures, or the checkpoint folder of a run (or its generator.npz)
-    real: str | Path | Dataset,  # a folder of real pictures, or a dataset
+    fake: str | Path | Dataset,  # generated pictures: a folder, or a dataset
+    real: str | Path | Dataset,  # real pictures that were trained on
     held_out: str | Path | Dataset | None = None,  # other real pictures; None cuts `real` in two halves
-    n: int = 1000,           # at most so many pictures of each
-    size: int | None = None, # pixels, for folders: 64 by default; a generator has a size of its own
+    n: int = 1000,               # at most so many pictures of each
+    size: int | None = None,     # pixels to which folders are brought; None: those of a dataset `fake`, otherwise 64
 ) -> Report:
-    "Judge a folder or a checkpoint against a folder or a dataset. Raises `ValueError` for a size that the generator does not have."
-    checkpoint = Path(fake).suffix == ".npz" or (Path(fake) / "generator.npz").is_file()
-    if checkpoint:
-        from gan_compress.gan.training import generate      # needs Keras, which comparing two folders does not
-        fake = generate(fake, n)
-        if size not in (None, fake.images.shape[1]):
-            raise ValueError(f"the generator makes pictures of {fake.images.shape[1]} px, asked for is {size}")
-        size = fake.images.shape[1]
-    grey = checkpoint and fake.images.shape[3] == 1
-    def read(source): return source if isinstance(source, Dataset) else load_folder(source, size or 64, grey=grey, min_side=1, min_std=0, copies=1.01)
-    fake, real = fake if checkpoint else read(fake), read(real)
+    "Judge a folder or a dataset of generated pictures against real ones."
+    grey = isinstance(fake, Dataset) and fake.images.shape[3] == 1
+    side = size or (fake.images.shape[1] if isinstance(fake, Dataset) else 64)
+    def read(source):
+        if isinstance(source, Dataset): return source
+        return load_folder(source, side, grey=grey, min_side=1, min_std=0, copies=1.01)      # nothing is left out
+    fake, real = read(fake), read(real)
     if held_out is None:
         order = np.random.default_rng(0).permutation(len(real))
         real, held_out = real[order[::2]], real[order[1::2]]
-    else:
-        held_out = read(held_out)
-    return judge(fake, real, held_out, n=n)
+    return judge(fake, real, read(held_out), n=n)
 
 # %% ../../nbs/11_gan_evaluation.ipynb #74b6b621
 def classes_by_kmeans(
