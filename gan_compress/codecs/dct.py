@@ -317,9 +317,9 @@ def _known(D, errors, y, x):
     y, x = y.clip(0, D.shape[0] - 1), x.clip(0, D.shape[1] - 1)
     return D[y, x] * inside, inside, errors[y, x] * inside
 
-# %% ../../nbs/30_dct.ipynb #8b49fbdb
+# %% ../../nbs/30_dct.ipynb #32baf309
 def _walk_dc(D, code, cross=None):
-    "Visit the DC plane coarse to fine; call code(place, prediction, contexts, counts). Returns the sizes of the errors."
+    "Visit the DC plane coarse to fine; call code(place, prediction, contexts, counts). Returns the errors' sizes."
     rows, cols = D.shape
     counts = Counts(len(_DC_MEANS), _TOKENS, _prior(_DC_MEANS, 32))
     errors = np.zeros_like(D)

@@ -41,7 +41,7 @@ def from_pyramid(
 # %% ../../nbs/36_dct_dwt.ipynb #07538944
 @dataclass(frozen=True)
 class DCTDWT(Wavelet):
-    "Wavelet levels, the DCT of their approximation, wavelet levels on the means of the DCT's blocks; coded as `wavelet` is."
+    "Wavelet levels, the DCT of their approximation, wavelet levels on the means of its blocks; coded as `wavelet` is."
     name: ClassVar[str] = "dct-dwt"
     id: ClassVar[int] = 13
 
@@ -49,7 +49,8 @@ class DCTDWT(Wavelet):
 
     def __post_init__(self):
         super().__post_init__()
-        if isinstance(self.levels, bool) or not isinstance(self.levels, (int, np.integer)) or not 0 <= self.levels <= 3:
+        whole = isinstance(self.levels, (int, np.integer)) and not isinstance(self.levels, bool)
+        if not whole or not 0 <= self.levels <= 3:
             raise ValueError(f"levels must be 0, 1, 2 or 3, got {self.levels!r}")
 
     def pack(self):
@@ -70,12 +71,14 @@ class DCTDWT(Wavelet):
         octaves = [(rows << k, cols << k) for k in range(3)]
         details = [tuple(-(-n >> k) for n in shape[:2]) for k in range(self.levels, 0, -1)]
         approximation, *gains = band_gains(self.levels)
-        return (means or octaves)[:1] + means + octaves + details, [approximation * g for g in band_gains(deep)] + [approximation.repeat(3)] * 3 + gains
+        of_dct = [approximation * g for g in band_gains(deep)] + [approximation.repeat(3)] * 3
+        return (means or octaves)[:1] + means + octaves + details, of_dct + gains
 
     def forward(self, planes):
         "Planes to bands."
         approximation, *details = analyse(planes, self.levels)
-        means, *octaves = (np.stack(bands) for bands in zip(*(to_pyramid(dct.forward(pad_to(p[0], 8))) for p in approximation)))
+        pyramids = [to_pyramid(dct.forward(pad_to(p[0], 8))) for p in approximation]
+        means, *octaves = (np.stack(bands) for bands in zip(*pyramids))
         deep = len(self.layout(planes.shape[1:])[0]) - 4 - self.levels
         return [*analyse(means[:, 0], deep), *octaves, *details]
 

@@ -6,6 +6,7 @@
 __all__ = ['stream_size', 'JPEGXL']
 
 # %% ../../nbs/38_jpegxl.ipynb #fce2b950
+import importlib
 import io
 from dataclasses import dataclass
 from typing import ClassVar
@@ -36,6 +37,12 @@ def stream_size(
     return height, side() if ratio == 0 else height * _RATIOS[ratio - 1][0] // _RATIOS[ratio - 1][1]
 
 # %% ../../nbs/38_jpegxl.ipynb #8cb6bdd7
+def _pillow():
+    "Pillow's `Image`, after the plugin has registered JPEG XL with it."
+    importlib.import_module("pillow_jxl")
+    from PIL import Image
+    return Image
+
 @dataclass(frozen=True)
 class JPEGXL(Codec):
     "JPEG XL by pillow-jxl-plugin, effort 7; quality 100 is lossless."
@@ -45,21 +52,20 @@ class JPEGXL(Codec):
 
     def encode_payload(self, image):
         "A bare codestream."
-        import pillow_jxl
-        from PIL import Image
         file = io.BytesIO()
         rate = {"lossless": True} if self.quality == 100 else {"quality": self.quality}
-        Image.fromarray(image).save(file, "JXL", effort=7, num_threads=0, **rate)
+        _pillow().fromarray(image).save(file, "JXL", effort=7, num_threads=0, **rate)
         return file.getvalue()
 
     def decode_payload(self, payload, shape):
-        "The picture; its size is compared with `shape` before anything is decoded."
-        import pillow_jxl
-        from PIL import Image
-        if stream_size(payload) != shape[:2]: raise BitstreamError(f"jpegxl: the codestream is of {stream_size(payload)} pixels, the header of {shape[:2]}")
+        "The picture; `BitstreamError`, before it decodes anything, if the codestream announces another size."
+        size = stream_size(payload)
+        if size != shape[:2]:
+            raise BitstreamError(f"jpegxl: the codestream is of {size} pixels, the header of {shape[:2]}")
         try:
-            image = np.array(Image.open(io.BytesIO(payload), formats=["JXL"]))
+            image = np.array(_pillow().open(io.BytesIO(payload), formats=["JXL"]))
         except (OSError, RuntimeError) as e:
             raise BitstreamError(f"jpegxl: the codestream is damaged ({type(e).__name__})") from None
-        if image.shape != shape: raise BitstreamError(f"jpegxl: the codestream holds a picture of shape {image.shape}, not {shape}")
+        if image.shape != shape:
+            raise BitstreamError(f"jpegxl: the codestream holds a picture of shape {image.shape}, not {shape}")
         return image

@@ -17,7 +17,9 @@ from ..codec import Codec
 from ..entropy import Counts, RangeDecoder, RangeEncoder, decode_bytes, encode_bytes
 
 # %% ../../nbs/37_lossless.ipynb #ce07c3f0
-def _half(x): return (x.view(np.int8) >> 1).view(np.uint8)
+def _half(x):
+    "Half of bytes that stand for -128..127, rounded down."
+    return (x.view(np.int8) >> 1).view(np.uint8)
 
 def to_planes(
     image: np.ndarray, # uint8 (H, W) or (H, W, 3)
@@ -48,13 +50,14 @@ def from_planes(
     return np.stack([u + b, v + t, b], -1)
 
 # %% ../../nbs/37_lossless.ipynb #cf1e01f7
-THIN = 32 # pictures whose shorter side is less are predicted by W + N - NW: that is undone by two running sums
+THIN = 32 # pictures with a shorter side are predicted by W + N - NW: two running sums undo that
 
 def residuals(
     planes: np.ndarray, # uint8 (C, H, W)
 ) -> np.ndarray: # uint8 (C, H, W), errors modulo 256
     "Every sample minus its prediction by LOCO-I's median of W, N and W + N - NW."
-    if min(planes.shape[1:]) < THIN: return np.diff(np.diff(planes, axis=1, prepend=np.uint8(0)), axis=2, prepend=np.uint8(0))
+    if min(planes.shape[1:]) < THIN:
+        return np.diff(np.diff(planes, axis=1, prepend=np.uint8(0)), axis=2, prepend=np.uint8(0))
     x = np.pad(planes, ((0, 0), (1, 0), (1, 0))).astype(np.int16)
     w, n, nw = x[:, 1:, :-1], x[:, :-1, 1:], x[:, :-1, :-1]
     return planes - np.clip(w + n - nw, np.minimum(w, n), np.maximum(w, n)).astype(np.uint8)
@@ -65,14 +68,14 @@ def restore(
     "The inverse of `residuals`."
     c, h, w = errors.shape
     if min(h, w) < THIN: return errors.cumsum(1, dtype=np.uint8).cumsum(2, dtype=np.uint8)
-    skewed = np.zeros((h + w + 1, c, h + 1), np.int16)           # pixel (i, j) lies at (i + j + 2, :, i + 1), zeros around it
+    skewed = np.zeros((h + w + 1, c, h + 1), np.int16) # pixel (i, j) lies at (i + j + 2, :, i + 1), zeros around it
     a, b, s = skewed.strides
     pixels = np.lib.stride_tricks.as_strided(skewed[2:, :, 1:], (c, h, w), (b, a + s, a))
     pixels[:] = errors
     for d in range(h + w - 1):
         first, end = max(0, d - w + 1), min(h, d + 1)            # rows that the diagonal crosses
-        west, north, corner = skewed[d + 1, :, first + 1:end + 1], skewed[d + 1, :, first:end], skewed[d, :, first:end]
-        x = skewed[d + 2, :, first + 1:end + 1]
+        west, north = skewed[d + 1, :, first + 1:end + 1], skewed[d + 1, :, first:end]
+        corner, x = skewed[d, :, first:end], skewed[d + 2, :, first + 1:end + 1]
         x += np.clip(west + north - corner, np.minimum(west, north), np.maximum(west, north))
         x &= 255
     return pixels.astype(np.uint8)
@@ -84,7 +87,7 @@ _BUCKET = np.searchsorted(_BOUNDS, np.arange(12 * 128 + 1)).astype(np.uint8)
 
 def lattices(
     distance: int = _COARSE, # of the first lattice
-) -> list[tuple[int, int, int, int]]: # first row, first column, distance of samples, distance of known neighbours (0: none)
+) -> list[tuple[int, int, int, int]]: # first row, first column, distance of samples, of known neighbours (0: none)
     "The passes in which errors are coded: each sample of a picture is in exactly one."
     passes = [(0, 0, distance, 0)]
     while distance > 1:
@@ -107,25 +110,34 @@ _PRIOR = _prior()
 def passes(
     errors: np.ndarray, # uint8 (C, H, W); while decoding, filled pass by pass
 ):
-    "Yield for each pass and plane: the view of its errors, its counts, and their contexts. The view must be filled when the next pass is asked for."
+    """Yield for each pass and plane: the view of its errors, its counts, and their contexts.
+
+    The caller fills the view before it asks for the next pass."""
     channels, h, w = errors.shape
     border = _COARSE
     size = np.zeros((channels, h + 2 * border, w + 2 * border), np.uint8) # |error| of what is known
     counts = [Counts(len(_BOUNDS) + 1, 256, _PRIOR) for _ in range(channels)]
     for i, j, step, near in lattices():
+        axes = (0, -near), (0, near), (-near, 0), (near, 0)
+        corners = (-near, -near), (-near, near), (near, -near), (near, near)
+
+        def shifted(c, y=0, x=0):
+            return size[c, border + i + y:border + h + y:step, border + j + x:border + w + x:step]
+
+        def known(c, places):
+            return sum(shifted(c, y, x).astype(np.uint16) for y, x in places)
+
         for c in range(channels):
             view = errors[c, i::step, j::step]
-
-            def known(*places, plane=c):
-                return sum(size[plane, border + i + y:border + h + y:step, border + j + x:border + w + x:step].astype(np.uint16) for y, x in places)
-            axes, corners = ((0, -near), (0, near), (-near, 0), (near, 0)), ((-near, -near), (-near, near), (near, -near), (near, near))
-            if not near: around = np.full(view.shape, 48, np.uint16)
-            elif j == 0: around = 2 * known(*axes) + known(*corners)
-            else: around = 3 * known(*(corners if i else axes))
-            if c: around = (3 * around + 12 * known((0, 0), plane=c - 1)) // 4
+            if not near:
+                around = np.full(view.shape, 48, np.uint16)
+            elif j == 0:
+                around = 2 * known(c, axes) + known(c, corners)
+            else:
+                around = 3 * known(c, corners if i else axes)
+            if c: around = (3 * around + 12 * known(c - 1, [(0, 0)])) // 4
             yield view, counts[c], _BUCKET[around]
-            known_here = size[c, border + i:border + h:step, border + j:border + w:step]
-            known_here[:] = np.minimum(view, -view)
+            shifted(c)[:] = np.minimum(view, -view)
 
 # %% ../../nbs/37_lossless.ipynb #ec39db9c
 def encode_errors(
@@ -161,6 +173,7 @@ def entropy(
     counts = counts[counts > 0]
     return float(counts @ np.log2(x.size / counts))
 
+# %% ../../nbs/37_lossless.ipynb #093a87f2
 @dataclass(frozen=True)
 class Lossless(Codec):
     "Base of the four codecs: colour transform, prediction, and a coder of bytes for the errors. `quality` is ignored."
@@ -169,7 +182,8 @@ class Lossless(Codec):
 
     def pack_errors(self, errors):
         "Errors (C, H, W) as bytes: strips, each with its length."
-        strips = [encode_bytes(plane[k:k + _STRIP].tobytes(), self.coder) for plane in errors.reshape(len(errors), -1) for k in range(0, plane.size, _STRIP)]
+        strips = [encode_bytes(plane[k:k + _STRIP].tobytes(), self.coder)
+                  for plane in errors.reshape(len(errors), -1) for k in range(0, plane.size, _STRIP)]
         return b"".join(write_varint(len(s)) + s for s in strips)
 
     def unpack_errors(self, data, at, shape):
@@ -179,9 +193,12 @@ class Lossless(Codec):
             for k in range(0, plane.size, _STRIP):
                 n, at = read_varint(data, at)
                 strip = plane[k:k + _STRIP]
-                if at + n > len(data): raise BitstreamError(f"{self.name}: {n} bytes are announced at byte {at} where {len(data) - at} are left")
+                if at + n > len(data):
+                    raise BitstreamError(f"{self.name}: {n} bytes are announced at byte {at} "
+                                         f"where {len(data) - at} are left")
                 out = decode_bytes(data[at:at + n], self.coder, len(strip))
-                if len(out) != len(strip): raise BitstreamError(f"{self.name}: {len(out)} samples where {len(strip)} are needed")
+                if len(out) != len(strip):
+                    raise BitstreamError(f"{self.name}: {len(out)} samples where {len(strip)} are needed")
                 strip[:] = np.frombuffer(out, np.uint8)
                 at += n
         if at != len(data): raise BitstreamError(f"{self.name}: {len(data) - at} bytes too many")
@@ -199,6 +216,7 @@ class Lossless(Codec):
         if way >= channels: raise BitstreamError(f"{self.name}: colour transform {way} is not known")
         return from_planes(restore(self.unpack_errors(payload, 1, (channels, *shape[:2]))), way)
 
+# %% ../../nbs/37_lossless.ipynb #31b68d36
 @dataclass(frozen=True)
 class LosslessRLE(Lossless):
     "Prediction and run-length coding."

@@ -54,6 +54,7 @@ def _packed(image):
     return r << 16 | g << 8 | b
 
 def _unpacked(codes, channels):
+    "The inverse of `_packed` on a list of integers: uint8 (n, channels)."
     return np.stack([codes >> 8 * c & 255 for c in reversed(range(channels))], 1).astype(np.uint8)
 
 def colour_counts(
@@ -83,8 +84,8 @@ def median_cut(
     k: int, # boxes wanted
 ) -> np.ndarray: # float64 (at most k, C), the mean of each box
     "Heckbert's median cut."
-    boxes = [(float(weights.sum()), np.arange(len(points)))]     # pixels, indices of the points inside; boxes of one point are done
-    done = []
+    boxes = [(float(weights.sum()), np.arange(len(points)))]     # pixels, indices of the points inside
+    done = []                                                    # boxes of one point
     while boxes and len(boxes) + len(done) < k:
         fullest = max(range(len(boxes)), key=lambda b: boxes[b][0])
         _, inside = boxes.pop(fullest)
@@ -123,21 +124,23 @@ def quantise(
     colours, counts = colour_counts(image)
     palette = choose_palette(colours, counts, k, refine)
     table = np.zeros(256**colours.shape[1], np.uint8)            # packed colour -> index
-    table[_packed(colours[None] if colours.shape[1] == 3 else colours.T)[0]] = nearest(colours, palette)
+    packed = _packed(colours[None] if colours.shape[1] == 3 else colours.T)[0]
+    table[packed] = nearest(colours, palette)
     return palette, table[_packed(image)]
 
 # %% ../../nbs/31_palette.ipynb #1c1a2725
-_EDGES = (1, 16, 48, 110, 260)                                   # between the levels of difference, summed over four neighbours and all channels
+_EDGES = (1, 16, 48, 110, 260) # between the levels of difference, a sum over four neighbours and all channels
 _LEVELS = len(_EDGES) + 1
 
-class _Model:
+# %% ../../nbs/31_palette.ipynb #0204b4fe
+class _IndexModel:
     "What encoder and decoder know about a picture of indices."
 
     def __init__(self, palette):
         self.palette, self.k = palette.astype(np.int32), len(palette)
         distance = ((self.palette[:, None] - self.palette)**2).sum(2)
-        self.rank = distance.argsort(1, kind="stable").argsort(1) # [i, j]: how many colours are nearer to colour i than j is
-        self.near = np.zeros(256**palette.shape[1], np.int16)     # packed colour -> 1 + nearest index, 0 where not asked yet
+        self.rank = distance.argsort(1, kind="stable").argsort(1) # [i, j]: how many colours are nearer to i than j is
+        self.near = np.zeros(256**palette.shape[1], np.int16)     # packed colour -> 1 + nearest index, 0: not asked yet
         width = np.array([1, 2, 4, 8, 12, 20])[:, None]
         self.by_rank = 1 + 4096 * width // (np.arange(self.k) + width)**2
         self.by_rank[0] = np.maximum(64 >> np.minimum(2 * np.arange(self.k), 6), 1)
@@ -166,9 +169,10 @@ class _Model:
         return Counts(len(used), self.k, (self.counts[used] << 16) + 16 * prior).tables(), row[contexts]
 
     def update(self, indices, contexts):
+        "Count what was coded, by context and by rank."
         near, level = np.divmod(contexts, _LEVELS)
-        self.counts += np.bincount(contexts * self.k + indices, minlength=self.counts.size).reshape(self.counts.shape)
-        self.by_rank += np.bincount(level * self.k + self.rank[near, indices], minlength=self.by_rank.size).reshape(self.by_rank.shape)
+        for counts, row, column in ((self.counts, contexts, indices), (self.by_rank, level, self.rank[near, indices])):
+            counts += np.bincount(row * self.k + column, minlength=counts.size).reshape(counts.shape)
 
 # %% ../../nbs/31_palette.ipynb #68b6c735
 def _walk(indices, model, code):
@@ -187,16 +191,21 @@ def _walk(indices, model, code):
                 up = np.where(part >= h, part - h, part + h)
                 down = np.where(part + h < rows, part + h, up)
                 at = lambda r, c: indices[r[:, None], c]
-                if i and j: pairs = [at(up, left), at(down, right), at(up, right), at(down, left)]
-                elif up[0] >= rows: pairs = 2 * [at(part, left), at(part, right)]
-                elif left[0] >= cols: pairs = 2 * [at(up, x), at(down, x)]
-                else: pairs = [at(up, x), at(down, x), at(part, left), at(part, right)]
+                if i and j:
+                    pairs = [at(up, left), at(down, right), at(up, right), at(down, left)]
+                elif up[0] >= rows:
+                    pairs = 2 * [at(part, left), at(part, right)]
+                elif left[0] >= cols:
+                    pairs = 2 * [at(up, x), at(down, x)]
+                else:
+                    pairs = [at(up, x), at(down, x), at(part, left), at(part, right)]
                 code(np.s_[part[0]:part[-1] + 1:2 * h, j::2 * h], model.contexts(*pairs))
 
+# %% ../../nbs/31_palette.ipynb #3e0a9ea6
 def _put_indices(stream, indices, palette):
-    "Code indices with a range encoder; nothing is said if there is one colour."
+    "Code indices with a range encoder; a palette of one colour needs no bits."
     if len(palette) == 1: return
-    model = _Model(palette)
+    model = _IndexModel(palette)
 
     def code(place, contexts):
         contexts, symbols = contexts.ravel(), indices[place].ravel()
@@ -210,7 +219,7 @@ def _get_indices(stream, palette, shape):
     "Decode what `_put_indices` coded: uint8 of `shape`."
     indices = np.zeros(shape, np.uint8)
     if len(palette) == 1: return indices
-    model = _Model(palette)
+    model = _IndexModel(palette)
 
     def code(place, contexts):
         tables, row = model.tables(contexts.ravel())
@@ -249,7 +258,8 @@ class _Palette(Codec):
     def __post_init__(self):
         super().__post_init__()
         if self.colors is None: return
-        if isinstance(self.colors, bool) or not isinstance(self.colors, (int, np.integer)) or not 2 <= self.colors <= 256:
+        whole = isinstance(self.colors, (int, np.integer)) and not isinstance(self.colors, bool)
+        if not whole or not 2 <= self.colors <= 256:
             raise ValueError(f"colors must be a whole number 2..256, got {self.colors!r}")
 
     def n_colors(self) -> int:
@@ -262,10 +272,12 @@ class _Palette(Codec):
 
     @classmethod
     def unpack(cls, data: bytes) -> "_Palette":
+        "The codec that `pack` described."
         if len(data) != 1: raise ValueError(f"{len(data)} bytes of parameters, not 1")
         return cls(colors=data[0] + 1)
 
     def encode_payload(self, image: np.ndarray) -> bytes:
+        "The palette, then the indices."
         palette, indices = quantise(image, self.n_colors(), self.refine)
         stream = RangeEncoder()
         _put_palette(stream, palette)
@@ -273,6 +285,7 @@ class _Palette(Codec):
         return stream.finish()
 
     def decode_payload(self, payload: bytes, shape: tuple[int, ...]) -> np.ndarray:
+        "The inverse of `encode_payload`; `BitstreamError` on damage."
         stream = RangeDecoder(payload)
         palette = _get_palette(stream, len(shape) // 3 * 2 + 1)
         indices = _get_indices(stream, palette, shape[:2])
@@ -284,6 +297,7 @@ class _Palette(Codec):
         palette = _get_palette(RangeDecoder(chunks[0].payload), 1 if len(shape) == 2 else 3)
         return {"colours": len(palette), "palette": ["#" + bytes(c).hex() for c in palette]}
 
+# %% ../../nbs/31_palette.ipynb #b5b84d25
 @dataclass(frozen=True)
 class KMeans(_Palette):
     "A palette by k-means, from the start that median cut gives; indices coded without loss."

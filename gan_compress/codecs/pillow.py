@@ -32,25 +32,30 @@ class _PillowCodec(Codec):
 
     def _need(self):
         if self.feature and not features.check(self.feature):
-            raise ValueError(f"codec {self.name!r}: this build of Pillow has no {self.format} support; pip install --upgrade pillow")
+            raise ValueError(f"codec {self.name!r}: this build of Pillow has no {self.format} support; "
+                             "pip install --upgrade pillow")
 
     def encode_payload(self, image):
+        "The file that Pillow writes."
         self._need()
         h, w = image.shape[:2]
-        if max(h, w) > self.max_side: raise ValueError(f"{self.format} holds at most {self.max_side} pixels a side, the picture has {h}x{w}")
+        if max(h, w) > self.max_side:
+            raise ValueError(f"{self.format} holds at most {self.max_side} pixels a side, the picture has {h}x{w}")
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, self.format, **self._options())
         return buffer.getvalue()
 
     def decode_payload(self, payload, shape):
+        "The picture, once the file agrees with the header; `BitstreamError` otherwise and on damage."
         self._need()
         mode = self.grey_mode if len(shape) == 2 else "RGB"
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning) # the header's size has been checked already
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning) # our header's size has been checked
                 with Image.open(io.BytesIO(payload), formats=[self.format]) as im:
                     if im.size != shape[1::-1] or im.mode != mode:
-                        raise BitstreamError(f"{self.name}: the file inside is {im.size[1]}x{im.size[0]} {im.mode}, the header says {shape[0]}x{shape[1]} {mode}")
+                        raise BitstreamError(f"{self.name}: the file inside is {im.size[1]}x{im.size[0]} {im.mode}, "
+                                             f"the header says {shape[0]}x{shape[1]} {mode}")
                     return np.array(im.convert("L") if len(shape) == 2 else im)
         except BitstreamError:
             raise
@@ -65,10 +70,12 @@ class JPEG(_PillowCodec):
     optimize: bool = True # Huffman tables made for the picture
     progressive: bool = True # several scans, coarse to fine; implies tables made for the picture
 
-    def _options(self): return {"quality": round(self.quality), "optimize": self.optimize, "progressive": self.progressive}
+    def _options(self):
+        return {"quality": round(self.quality), "optimize": self.optimize, "progressive": self.progressive}
 
 # %% ../../nbs/32_pillow.ipynb #4d148070
-_JPEG_PSNR = {1: 21.3, 5: 23.8, 10: 26.4, 20: 28.6, 35: 30.2, 50: 31.1, 65: 32.1, 75: 33.1, 85: 34.7, 92: 36.5, 96: 38.2, 100: 39.6} # quality -> dB
+_JPEG_PSNR = {1: 21.3, 5: 23.8, 10: 26.4, 20: 28.6, 35: 30.2, 50: 31.1, # quality -> dB
+              65: 32.1, 75: 33.1, 85: 34.7, 92: 36.5, 96: 38.2, 100: 39.6}
 
 @dataclass(frozen=True)
 class JPEG2000(_PillowCodec):
@@ -76,6 +83,7 @@ class JPEG2000(_PillowCodec):
     name, id, format, feature, max_side, quality_step = "jpeg2000", 5, "JPEG2000", "jpg_2000", 2**31 - 1, 1 / 256
 
     def _options(self):
+        "The PSNR to aim at, and the settings with which OpenJPEG is at its best."
         target = float(np.interp(self.quality, list(_JPEG_PSNR), list(_JPEG_PSNR.values())))
         return {"quality_mode": "dB", "quality_layers": [target], "irreversible": True, "mct": 1, "no_jp2": True}
 

@@ -42,14 +42,17 @@ def merge(
     def mirrored(band, before, after):
         def pad(n, m): return [(n, m) if k == axis else (0, 0) for k in range(band.ndim)]
         return np.pad(np.pad(band, pad(2, 0), mode=before), pad(0, 2), mode=after)
-    return pywt.idwt(mirrored(low, "reflect", "symmetric"), mirrored(high, "symmetric", "reflect"), "bior4.4", mode="reflect", axis=axis)
+    bands = mirrored(low, "reflect", "symmetric"), mirrored(high, "symmetric", "reflect")
+    return pywt.idwt(*bands, "bior4.4", mode="reflect", axis=axis)
 
 # %% ../../nbs/35_wavelet.ipynb #13aa6a07
 def analyse(
     x: np.ndarray, # float32 (C, H, W)
     levels: int, # how often the low band is split again
 ) -> list[np.ndarray]: # float32: the approximation (C, 1, h, w), then details (C, 3, h, w), coarse to fine
-    "The wavelet transform. The three details of a level are edges that stand, edges that lie, and corners. Odd sides are made even by repeating the last sample."
+    """The wavelet transform. The three details of a level are edges that stand, edges that lie, and corners.
+
+    Odd sides are made even by repeating the last sample."""
     details = []
     for _ in range(levels):
         x = np.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2)), mode="edge")
@@ -65,7 +68,8 @@ def synthesise(
     x = bands[0][:, 0]
     for detail in bands[1:]:
         x = x[:, :detail.shape[2], :detail.shape[3]]
-        x = np.stack([merge(merge(low, lying, 0), merge(standing, both, 0), 1) for low, (standing, lying, both) in zip(x, detail)])
+        x = np.stack([merge(merge(low, lying, 0), merge(standing, both, 0), 1)
+                      for low, (standing, lying, both) in zip(x, detail)])
     return x
 
 # %% ../../nbs/35_wavelet.ipynb #64e41e9c
@@ -79,7 +83,8 @@ def to_planes(
     image: np.ndarray, # uint8 (H, W) or (H, W, 3)
 ) -> np.ndarray: # float32 (1, H, W) or (3, H, W): Y, Cb, Cr centred on 0
     "The planes that are transformed."
-    planes = image[None].astype(np.float32) if image.ndim == 2 else np.ascontiguousarray(np.moveaxis(rgb_to_ycbcr(image), 2, 0))
+    ycc = image[..., None].astype(np.float32) if image.ndim == 2 else rgb_to_ycbcr(image)
+    planes = np.ascontiguousarray(np.moveaxis(ycc, 2, 0))
     planes[0] -= 128
     return planes
 
@@ -97,15 +102,16 @@ def from_planes(
     return image
 
 # %% ../../nbs/35_wavelet.ipynb #ebc802d0
-CHANNEL_GAINS = np.array([1.0, 1.0422, 0.9084]) # what an error of 1 in Y, Cb, Cr does to R, G and B together, relative to Y
+CHANNEL_GAINS = np.array([1.0, 1.0422, 0.9084]) # what an error of 1 in Y, Cb, Cr does to R, G, B, relative to Y
 
 @functools.cache
 def band_gains(
     levels: int, # of the transform
 ) -> list[np.ndarray]: # one array (1,) or (3,) a level, in the order of `analyse`
     "What an error of 1 in a coefficient does to the samples: the norm of the coefficient's basis function."
-    low, high = ([np.linalg.norm(pywt.upcoef(part, [1.0], "bior4.4", level=k)) for k in range(1, levels + 1)] for part in "ad")
-    return [np.array([([1.0] + low)[-1] ** 2])] + [np.array([h * l, h * l, h * h]) for l, h in zip(low[::-1], high[::-1])]
+    low, high = ([np.linalg.norm(pywt.upcoef(part, [1.0], "bior4.4", level=k)) for k in range(levels, 0, -1)]
+                 for part in "ad")
+    return [np.array([(low or [1.0])[0] ** 2])] + [np.array([h * g, h * g, h * h]) for g, h in zip(low, high)]
 
 def band_steps(
     step: float, # quantiser step in units of luma samples
@@ -120,15 +126,17 @@ BLOCK = 8 # coefficients a side: blocks without a significant coefficient are sk
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0)) # the four sub-lattices of a band, in the order of coding
 
 _CAP = 12 # what is known of a magnitude is counted up to here, in halves of the threshold
-_COARSE = np.array([0, 6, 10, _CAP, _CAP], np.uint8) # known down to the plane before: 0, 1, 2, 3 or more double thresholds
+_COARSE = np.array([0, 6, 10, _CAP, _CAP], np.uint8) # known down to the plane before: 0, 1, 2, 3+ double thresholds
 _FINE = np.array([0, 3, 5, 7, 9, 11, _CAP], np.uint8) # known down to this plane: 0, 1, 2 ... thresholds
 
-# weights of left and right, above and below, diagonals, parent, luma; for standing edges, lying edges, corners, and the approximation
+# weights of left and right, above and below, diagonals, parent, luma;
+# for standing edges, lying edges, corners, and the approximation
 _LUMA = [[4, 11, 3, 5, 0], [11, 4, 3, 5, 0], [6, 6, 5, 5, 0], [6, 6, 5, 0, 0]]
 _CHROMA = [[5, 8, 2, 3, 4], [8, 5, 2, 3, 4], [6, 5, 3, 3, 4], [6, 6, 4, 0, 4]]
 _BOUNDS = (0, 1, 2, 3, 5, 8, 11, 16, 22, 31, 42, 58, 79, 108, 146, 198, 268) # of the weighted sum
 _BUCKET = np.searchsorted(_BOUNDS, np.arange(1024)).astype(np.uint8)
-_BLOCK_BUCKET = np.minimum(np.where(np.arange(128) < 10, np.arange(128), 7 + np.arange(128) // 3), 15).astype(np.uint8)
+_SCORES = np.arange(128)
+_BLOCK_BUCKET = np.minimum(np.where(_SCORES < 10, _SCORES, 7 + _SCORES // 3), 15).astype(np.uint8)
 _N_BUCKETS = len(_BOUNDS) + 1
 
 # %% ../../nbs/35_wavelet.ipynb #d48143ed
@@ -143,13 +151,14 @@ class Level:
         self.shape, self.parent = shape, parent
         self.magnitude = np.zeros(shape, np.uint16) # in steps; a decoder fills it from the top bit down
         self.negative = np.zeros(shape, bool)
-        self.seen = np.zeros((c, o, h + 2, w + 2), np.uint8) # magnitudes as the contexts count them, with a border of zeros
+        self.seen = np.zeros((c, o, h + 2, w + 2), np.uint8) # magnitudes as contexts count them, in a border of zeros
         self.sign = np.zeros((c, o, h + 2, w + 2), np.int8) # of significant coefficients
-        self.age = np.zeros((c, o, -(-h // BLOCK), -(-w // BLOCK)), np.uint8) # planes since a block became active, up to 4
+        self.age = np.zeros((c, o, -(-h // BLOCK), -(-w // BLOCK)), np.uint8) # planes since a block woke up, up to 4
         self.plane = [16] * 4 # lowest plane that is known of each phase
         kinds = [3] if o == 1 else [0, 1, 2]
         self.kinds = np.array(kinds, np.int8)[:, None, None]
-        self.weights = np.array([[(_CHROMA if k else _LUMA)[b] for b in kinds] for k in range(c)], np.int16)[..., None, None]
+        weights = [[(_CHROMA if channel else _LUMA)[kind] for kind in kinds] for channel in range(c)]
+        self.weights = np.array(weights, np.int16)[..., None, None]
 
     def phase(self, array, phase, dy=0, dx=0):
         "View of the coefficients of one phase, or of their neighbours at (dy, dx) if the array has a border."
@@ -174,7 +183,8 @@ def activity(
     "The weighted sum of what is known around each coefficient of a phase."
     def near(*places): return sum(level.phase(level.seen, phase, dy, dx) for dy, dx in places)
     w = level.weights
-    total = w[:, :, 0] * near((0, -1), (0, 1)) + w[:, :, 1] * near((-1, 0), (1, 0)) + w[:, :, 2] * near((-1, -1), (-1, 1), (1, -1), (1, 1))
+    total = w[:, :, 0] * near((0, -1), (0, 1)) + w[:, :, 1] * near((-1, 0), (1, 0))
+    total += w[:, :, 2] * near((-1, -1), (-1, 1), (1, -1), (1, 1))
     if level.parent:
         above = level.parent.seen[:, :, 1:-1, 1:-1]
         if above.shape[2:] == level.shape[2:]: above = level.phase(above, phase)
@@ -235,7 +245,8 @@ def code_blocks(
     score += 2 * (age.sum(1, keepdims=True, dtype=np.uint8) - age)
     if level.parent:
         above = level.parent.age
-        if level.parent.shape[2:] != (h, w): above = above.repeat(2, 2).repeat(2, 3)[:, :, :age.shape[2], :age.shape[3]]
+        if level.parent.shape[2:] != (h, w):
+            above = above.repeat(2, 2).repeat(2, 3)[:, :, :age.shape[2], :age.shape[3]]
         score += 3 * above
     context = (_BLOCK_BUCKET[score] * 3 + level.kinds % 3) * 2 + (np.arange(c) > 0)[:, None, None, None]
     quiet = age == 0
@@ -252,7 +263,7 @@ def code_phase(
     phase: int, # 0..3
     coder: "Writer | Reader",
 ):
-    "Code one bit of each coefficient of a phase that lies in an active block, and the sign of those that become significant."
+    "Code one bit of each coefficient of a phase in an active block, and the sign of those that become significant."
     level.plane[phase] = plane
     if not level.age.any(): return
     m, negative, sign = (level.phase(a, phase) for a in (level.magnitude, level.negative, level.sign))
@@ -265,12 +276,15 @@ def code_phase(
     if not coder.writes: m[old] |= (bits << plane).astype(np.uint16)
 
     new = level.phase(level.active, phase) & ~old
-    if level.parent: context = (bucket * np.uint16(2) + level.phase(level.fresh, phase)) * 4 + phase
-    else: context = bucket + np.uint16(8 * _N_BUCKETS)
+    if level.parent:
+        context = (bucket * np.uint16(2) + level.phase(level.fresh, phase)) * 4 + phase
+    else:
+        context = bucket + np.uint16(8 * _N_BUCKETS)
     bits = coder.code("significant", context[new], m[new] >> plane if coder.writes else None)
     new[new] = bits
 
-    def side(dy, dx): return np.clip(level.phase(level.sign, phase, -dy, -dx) + level.phase(level.sign, phase, dy, dx), -1, 1)
+    def side(dy, dx):
+        return np.clip(level.phase(level.sign, phase, -dy, -dx) + level.phase(level.sign, phase, dy, dx), -1, 1)
     context = level.kinds * 9 + side(0, 1) * 3 + side(1, 0) + 4
     signs = coder.code("sign", context[new], negative[new] if coder.writes else None)
     if not coder.writes:
@@ -282,14 +296,16 @@ def code_phase(
 # %% ../../nbs/35_wavelet.ipynb #e99b005c
 _KINDS = {"block": 96, "refine": 12, "significant": 9 * _N_BUCKETS, "sign": 36} # contexts of each kind of decision
 _PRIOR = ( # base 85: how often no and yes were answered in each context, see the end of the notebook
-    "{{jC2{{jC2{{jC2ARr(hARr(hARr(hJOexfM*=wpIRZKeIR-ZZJO(=gLIX7cJ_I!fK?61lI0G~eDitggD-<ggGYv8hD;6;gC>JsgISM`pCK@9gCmAUgDi<Uj8YUei7$+GfC>SUhARi?g"
-    "A0i?jG7U2g7$_Jg7%3MiA0Zwi6)P1i6e|=h6fF}i5-$-h5-$%i4=@Ze7Ag-f7Ap@j4>1Wf4>1lg4l@cg2sQ;b5ikig4l)Qf2sQ;iItM!mF%KphGz~KiE)pghFcB{kDHbCfJ_I@fQvyf<"
-    "LINxSJpoDqARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARsvdARsdVARtBpARtTuI|DojF#$vbNdh<oJOMWXHwiumIt4!j"
-    "J_a=eLIgYmH48NiI0-ojHwHNfHU>5YGYvBfHV8WhGzdHhHU&QgFc32jGz&KhH48TiHV8ZjEfX*jG7mBhG7mEjH4QWiDHbagE)*{kDi$piEEFyhCmJUiC>bdiB^)IhAs!_hAs!+fA{`_h"
-    "A0i<j8YUei9wHwi9wHwh8zmei93>Yj8zdYg8zdVfA0Zhg7bqDh8YLPh8YUVh7$^`h3pXYkHwqviARr(hARr(hARsRgEfO;gE)p;jCL13j8Ydbh8zdbfCK)dgFb)?fARsCi4=)lg8Yd$i"
-    "6f6xhE)gIg5-v3jEEF9hDi<dhA|53gARrngA0iki7bycr2RRch2s#%kGz%shH3&Ka")
+    "{{jC2{{jC2{{jC2ARr(hARr(hARr(hJOexfM*=wpIRZKeIR-ZZJO(=gLIX7cJ_I!fK?61lI0G~eDitggD-<ggGYv8hD;6;gC>JsgISM`pCK@9gCm"
+    "AUgDi<Uj8YUei7$+GfC>SUhARi?gA0i?jG7U2g7$_Jg7%3MiA0Zwi6)P1i6e|=h6fF}i5-$-h5-$%i4=@Ze7Ag-f7Ap@j4>1Wf4>1lg4l@cg2sQ;"
+    "b5ikig4l)Qf2sQ;iItM!mF%KphGz~KiE)pghFcB{kDHbCfJ_I@fQvyf<LINxSJpoDqARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hARr(hA"
+    "Rr(hARr(hARr(hARr(hARr(hARr(hARr(hARsvdARsdVARtBpARtTuI|DojF#$vbNdh<oJOMWXHwiumIt4!jJ_a=eLIgYmH48NiI0-ojHwHNfHU>"
+    "5YGYvBfHV8WhGzdHhHU&QgFc32jGz&KhH48TiHV8ZjEfX*jG7mBhG7mEjH4QWiDHbagE)*{kDi$piEEFyhCmJUiC>bdiB^)IhAs!_hAs!+fA{`_h"
+    "A0i<j8YUei9wHwi9wHwh8zmei93>Yj8zdYg8zdVfA0Zhg7bqDh8YLPh8YUVh7$^`h3pXYkHwqviARr(hARr(hARsRgEfO;gE)p;jCL13j8Ydbh8z"
+    "dbfCK)dgFb)?fARsCi4=)lg8Yd$i6f6xhE)gIg5-v3jEEF9hDi<dhA|53gARrngA0iki7bycr2RRch2s#%kGz%shH3&Ka")
 _CHUNK = 1 << 14, 1 << 12 # bits of a chunk, and of the first one, by a rough count
 
+# %% ../../nbs/35_wavelet.ipynb #e2c4ca68
 class Coder:
     "Binary decisions in passes, with counts for each kind and context; the stream is cut into chunks."
 
@@ -308,20 +324,21 @@ class Coder:
         self.counts[kind].update(bits, context)
         self.spent += len(bits) if kind == "refine" else 7 * int(bits.sum()) if kind != "sign" else 0
 
+# %% ../../nbs/35_wavelet.ipynb #e1eccf8b
 class Writer(Coder):
-    "Codes the decisions. `enter` before each unit, `close` at the end; then `chunks` has the payloads."
+    "Codes the decisions. `enter` before each segment, `close` at the end; then `chunks` has the payloads."
     writes = True
 
     def __init__(self):
         super().__init__()
         self.chunks, self.head = [], b""
 
-    def enter(self, unit):
-        "Begin a new chunk if the last one is full; it begins with the number of its first unit."
+    def enter(self, segment):
+        "Begin a new chunk if the last one is full; it begins with the number of its first segment."
         if self.spent >= self.full:
             if self.stream: self.close()
             self.begin(RangeEncoder())
-            self.head = write_varint(unit)
+            self.head = write_varint(segment)
         return True
 
     def code(self, kind, context, bits):
@@ -334,6 +351,7 @@ class Writer(Coder):
         "End the chunk."
         self.chunks.append(self.head + self.stream.finish())
 
+# %% ../../nbs/35_wavelet.ipynb #23131a95
 class Reader(Coder):
     "Makes the same decisions from the chunks. `enter` returns False when the next chunk is not there."
     writes = False
@@ -342,13 +360,13 @@ class Reader(Coder):
         super().__init__()
         self.chunks = list(chunks)
 
-    def enter(self, unit):
+    def enter(self, segment):
         "Go to the next chunk if the last one is used up."
         if self.spent >= self.full:
             if self.stream: self.stream.finish()
             if not self.chunks: return False
             first, at = read_varint(self.chunks[0], 0)
-            if first != unit: return False
+            if first != segment: return False
             self.begin(RangeDecoder(self.chunks.pop(0)[at:]))
         return True
 
@@ -369,15 +387,15 @@ def code_planes(
     n_planes: int, # bit planes of the largest magnitude
     coder: Coder, # Writer or Reader
 ) -> bool: # False if chunks are missing
-    "All decisions about a pyramid: planes from the highest, in each the levels from the coarsest, in each the four phases."
-    unit = 0
+    "All decisions about a pyramid: planes from the highest, in each the levels from the coarsest, their four phases."
+    segment = 0
     for plane in reversed(range(n_planes)):
         for level in levels:
             for phase in range(4):
-                if not coder.enter(unit): return False
+                if not coder.enter(segment): return False
                 if phase == 0: code_blocks(level, plane, coder)
                 code_phase(level, plane, phase, coder)
-                unit += 1
+                segment += 1
     coder.close()
     return True
 
@@ -404,13 +422,15 @@ def encode_bands(
     code_planes(levels, n_planes, writer)
     return [Chunk(ord("W"), bytes([n_planes]) * (k == 0) + payload) for k, payload in enumerate(writer.chunks)]
 
+# %% ../../nbs/35_wavelet.ipynb #6bc76ced
 def decode_bands(
     chunks: list[Chunk], # from `encode_bands`, all or the first ones
     shapes: list[tuple[int, ...]], # of the bands
     strict: bool = True, # raise if chunks are missing
 ) -> list[np.ndarray]: # float32 in quantiser steps
     "Decode a pyramid, as far as its chunks go; `BitstreamError` on damage."
-    if not chunks or any(c.tag != ord("W") or not c.payload for c in chunks): raise BitstreamError("wavelet: the first chunk 'W' is missing")
+    if not chunks or any(c.tag != ord("W") or not c.payload for c in chunks):
+        raise BitstreamError("wavelet: the first chunk 'W' is missing")
     n_planes, payloads = chunks[0].payload[0], [chunks[0].payload[1:], *(c.payload for c in chunks[1:])]
     if not 1 <= n_planes <= 16: raise BitstreamError(f"wavelet: {n_planes} bit planes")
     levels = make_levels(shapes)
