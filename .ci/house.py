@@ -19,7 +19,8 @@ def set_owner(path: Path):
     new = re.sub(r"colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/[\w.-]+/",
                  f"colab.research.google.com/github/{owner}/blob/{branch}/", text)
     new = re.sub(r"git\+https://github\.com/[\w.-]+/[\w.-]+?(?=[\"'\\])", f"git+https://github.com/{owner}", new)
-    new = re.sub(r"git clone ([\w -]*)https://github\.com/[\w.-]+/[\w.-]+?(?=[\s\"'\\])", rf"git clone \1https://github.com/{owner}", new)
+    new = re.sub(r"git clone ([\w -]*)https://github\.com/[\w.-]+/[\w.-]+?(?=[\s\"'\\])",
+                 rf"git clone \1https://github.com/{owner}", new)
     if new != text:
         path.write_text(new, encoding="utf-8")
 

@@ -35,7 +35,7 @@ def _reason(error):
 def _note(message, category, *_):
     if issubclass(category, UserWarning): _to_stderr("note", message)
 
-# %% ../nbs/71_cli.ipynb #941ed334
+# %% ../nbs/71_cli.ipynb #e7c0e514
 RESUMABLE = ("benchmark", "study", "train-gan", "train-hybrid")  # commands that go on where they were stopped
 
 class _Group(TyperGroup):
@@ -87,7 +87,7 @@ def _split(words):
             paths.append(word)
     return paths, params
 
-# %% ../nbs/71_cli.ipynb #c667c48e
+# %% ../nbs/71_cli.ipynb #5756a0ac
 def _inputs(words, suffixes):
     "The files that files, folders and globs stand for; `suffixes` selects in folders."
     files = []
@@ -102,7 +102,7 @@ def _inputs(words, suffixes):
         files += found
     return files
 
-# %% ../nbs/71_cli.ipynb #b2e0fbcb
+# %% ../nbs/71_cli.ipynb #fde3c3bf
 def _refuse_existing(paths, force):
     "ValueError if something would be overwritten that `--force` does not allow."
     there = [] if force else [p for p in paths if p.exists()]
@@ -184,7 +184,7 @@ def _encode_one(source, target, codec, quality, bpp, resize, params):
     return (f"{source.name} -> {target.name}: shape {image.shape}, size before {_kb(before)}, after {_kb(after)}, "
             f"change {change:+.1f} %; {rate:.3f} bpp, {image.nbytes / after:.1f} : 1 against raw pixels")
 
-# %% ../nbs/71_cli.ipynb #b087589d
+# %% ../nbs/71_cli.ipynb #86c3169f
 @app.command(context_settings=EXTRA)
 def encode(
     paths: Annotated[list[str], typer.Argument(
@@ -273,7 +273,7 @@ def _window(crop, image):
     if len(window) != 4: raise ValueError(f"--crop takes top,left,height,width, got {crop!r}")
     return window
 
-# %% ../nbs/71_cli.ipynb #78305182
+# %% ../nbs/71_cli.ipynb #9f3c49a1
 def _compare_at(rate, image, codecs, window, folder):
     "Code a picture with all codecs at `rate`: heading, two PNG files in `folder`, table of metrics."
     import pandas as pd
@@ -291,7 +291,7 @@ def _compare_at(rate, image, codecs, window, folder):
              **measure(image, c.picture, metrics)} for name, c in coded.items()]
     return f"{rate:g} bits per pixel", files, pd.DataFrame(rows).sort_values("psnr", ascending=False)
 
-# %% ../nbs/71_cli.ipynb #c251dd29
+# %% ../nbs/71_cli.ipynb #3090d24d
 CSS = ("body{font:15px sans-serif;margin:2em}img{max-width:100%}table{border-spacing:1em .2em;text-align:right}"
        "td:first-child,th:first-child{text-align:left}")
 
@@ -312,7 +312,7 @@ def _stacked(pictures):
     width = max(p.shape[1] for p in pictures)
     return np.concatenate([np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures])
 
-# %% ../nbs/71_cli.ipynb #f266541a
+# %% ../nbs/71_cli.ipynb #4c85ebe8
 @app.command()
 def compare(
     picture: Annotated[Path, typer.Argument(help="A picture file.")],
@@ -383,7 +383,7 @@ def benchmark(
         if name != "rows": print(table.to_string(index=False, float_format="{:.4g}".format, max_colwidth=60), "\n")
     print(f"{output}: {', '.join(f'{name}.csv' for name in tables)}")
 
-# %% ../nbs/71_cli.ipynb #422f65d9
+# %% ../nbs/71_cli.ipynb #3bb4564f
 @app.command()
 def plot(
     folder: Annotated[Path, typer.Argument(help="What `benchmark` wrote.")],
@@ -425,7 +425,7 @@ def _start_up(words, runs):
         times.append(sum(os.times()[2:4]) - sum(start[2:4]))       # of children
     return sorted(times)[runs // 2]
 
-# %% ../nbs/71_cli.ipynb #b8cba437
+# %% ../nbs/71_cli.ipynb #ee057910
 @app.command()
 def bench(
     runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
@@ -460,7 +460,7 @@ def _given(**options):
     "The options that were given. What is left out keeps the default of the function that is called."
     return {name: value for name, value in options.items() if value is not None}
 
-# %% ../nbs/71_cli.ipynb #03b2bead
+# %% ../nbs/71_cli.ipynb #f554d548
 def _training_set(data, size, limit, root, cache):
     "The pictures to learn from; prints what was read and left out. `shapes` are drawn, so they need no folder."
     from gan_compress import datasets
@@ -493,10 +493,9 @@ def train_gan(
     from dataclasses import replace
     from gan_compress.datasets import hide_labels
     with _keras_needed():
-        from gan_compress.gan.models import MODERN, RECIPES
+        from gan_compress.gan.models import MODERN, find_recipe
         from gan_compress.gan.training import train
-    if recipe not in (None, *RECIPES): raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
-    settings = replace(RECIPES.get(recipe, MODERN), **_given(batch=batch))
+    settings = replace(find_recipe(recipe or MODERN), **_given(batch=batch))
     pictures = _training_set(data, size, limit, root, folder/"cache")
     if kind == "sgan": pictures = hide_labels(pictures, **_given(fraction=labelled, seed=seed))
     run = train(pictures, recipe=settings, folder=folder, stop=stop, progress=True,
@@ -504,7 +503,7 @@ def train_gan(
     print(run.table().tail(1).T.to_string(header=False))
     print(f"{folder}: generator.npz, last.npz, history.json, samples")
 
-# %% ../nbs/71_cli.ipynb #2505e187
+# %% ../nbs/71_cli.ipynb #6313b967
 def _save_grid(pictures, columns, output):
     "Write pictures side by side, grey ones as a grey file."
     from gan_compress.images import contact_sheet, save
@@ -544,7 +543,7 @@ def generate(
     _save_grid(pictures, columns, output)
     print(f"{output}: {len(pictures)} pictures")
 
-# %% ../nbs/71_cli.ipynb #5cbf42e9
+# %% ../nbs/71_cli.ipynb #60069bbf
 @app.command()
 def evaluate_gan(
     generated: Annotated[Path, typer.Argument(help="Folder of generated pictures, or of a run.")],
@@ -556,10 +555,11 @@ def evaluate_gan(
         help="Side at which two folders are compared [default: 64]; a run has its own.")] = None,
 ):
     """Judge generated pictures against real ones, beside a floor (real) and a ceiling (noise)."""
-    from gan_compress.gan.evaluation import evaluate
-    with _keras_needed():                                          # if it is a run: its generator draws first
-        report = evaluate(generated, real, held_out, size=size, **_given(n=n))
-    print(report.table().round(4).to_string())
+    from gan_compress.gan.evaluation import evaluate as judge
+    if (generated/"generator.npz").is_file() or generated.suffix == ".npz":
+        with _keras_needed():                                      # the generator of a run draws first
+            from gan_compress.gan.training import evaluate_run as judge
+    print(judge(generated, real, held_out, **_given(n=n, size=size)).table().round(4).to_string())
 
 # %% ../nbs/71_cli.ipynb #c8d2e3f4
 @app.command()
@@ -594,7 +594,7 @@ def train_hybrid(
           f"BD-rate {last['bd_rate']:+.2f} % against no networks, "
           f"GMSD {last['gmsd']:.4f} (no networks {last['gmsd_none']:.4f})")
 
-# %% ../nbs/71_cli.ipynb #f8ece8c6
+# %% ../nbs/71_cli.ipynb #3eace0b0
 @app.command()
 def export_hybrid(
     weights: Annotated[Path, typer.Argument(help="best.npz or analysis.npz of a stage.")],
