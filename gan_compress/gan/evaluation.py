@@ -19,31 +19,32 @@ from ..datasets import Dataset, load_folder
 # %% ../../nbs/11_gan_evaluation.ipynb #76f95d25
 @cache
 def _filters(channels):
-    "The four layers: (side of the filter, weights (side*side*C_in, C_out) with orthonormal columns)."
+    "The four layers: (side of the filter, weights (side * side * C_in, C_out) with orthonormal columns)."
     rng, layers = np.random.default_rng(2015), []
     for side, width in ((5, 32), (3, 48), (3, 64), (3, 96)):
         w = rng.normal(size=(side * side, channels, width))
         w -= w.mean(0 if not layers else (0, 1), keepdims=True)
-        w = np.linalg.qr(w.reshape(-1, width)[:, :(side * side - 1) * channels])[0]     # a grey first layer has room for 24 filters
+        w = np.linalg.qr(w.reshape(-1, width)[:, :(side * side - 1) * channels])[0]   # 24 filters fit on a grey picture
         layers.append((side, w.astype(np.float32)))
         channels = w.shape[1]
     return layers
 
 def _statistics(x):
-    "Mean, deviation and the means of the quarters of every channel, (N,6*C)."
+    "Mean, deviation and the means of the quarters of every channel, (N, 6 * C)."
     h, w = x.shape[1] // 2, x.shape[2] // 2
     quarters = [x[:, a, b].mean((1, 2)) for a in (slice(h), slice(h, None)) for b in (slice(w), slice(w, None))]
     return np.concatenate([x.mean((1, 2)), x.std((1, 2)), *quarters], 1)
 
 def _responses(images):
-    "Raw features (N,D) of uint8 pictures: the statistics of the picture and of every layer."
+    "Raw features (N, D) of uint8 pictures: the statistics of the picture and of every layer."
     x = images.astype(np.float32) / 127.5 - 1
     found = [_statistics(x)]
     for side, w in _filters(images.shape[3]):
         x = np.pad(x, ((0, 0), (side // 2,) * 2, (side // 2,) * 2, (0, 0)), mode="reflect")
-        windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), (1, 2))[:, ::2, ::2].transpose(0, 1, 2, 4, 5, 3)
+        windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), (1, 2))[:, ::2, ::2]
         n, h, v = windows.shape[:3]
-        x = np.maximum(windows.reshape(n * h * v, -1) @ w, 0).reshape(n, h, v, -1)
+        columns = windows.transpose(0, 1, 2, 4, 5, 3).reshape(n * h * v, -1)
+        x = np.maximum(columns @ w, 0).reshape(n, h, v, -1)
         found.append(_statistics(x))
     return np.concatenate(found, 1)
 
@@ -54,7 +55,7 @@ def _scale(size, channels):
     f = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     f[0, 0] = 1 / size
     planes = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(256, channels, size, size))) / f, s=(size, size))
-    if channels == 3:                                                  # natural colours are alike: most of the plane is shared
+    if channels == 3:                                      # natural colours are alike: most of the plane is shared
         planes = planes[:, :1] + .35 * planes
     planes = (planes - planes.mean((2, 3), keepdims=True)) / planes.std((1, 2, 3), keepdims=True)
     planes = 110 + rng.normal(0, 30, (256, channels, 1, 1)) + rng.uniform(25, 70, (256, 1, 1, 1)) * planes
@@ -62,11 +63,11 @@ def _scale(size, channels):
     return raw.mean(0), raw.std(0)
 
 def random_conv(
-    images: np.ndarray,  # uint8 (N,S,S,C), S at least 16, C = 1 or 3
-) -> np.ndarray: # float32 (N,1458), or (N,1398) for grey pictures, values in -1..1
+    images: np.ndarray,  # uint8 (N, S, S, C), S at least 16, C = 1 or 3
+) -> np.ndarray:         # float32 (N, 1458), or (N, 1398) for grey pictures, values in -1..1
     "Features of the space `random-conv`: statistics of fixed random filters in four layers, normalised on 1/f noise."
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[1] != images.shape[2] or images.shape[1] < 16:
-        raise ValueError(f"random_conv needs uint8 pictures (N,S,S,C) with S >= 16, got {images.dtype} {images.shape}")
+        raise ValueError(f"random_conv needs uint8 pictures (N, S, S, C), S >= 16, got {images.dtype} {images.shape}")
     mean, deviation = _scale(*images.shape[2:])
     raw = np.concatenate([_responses(images[i:i + 64]) for i in range(0, len(images), 64)])
     return np.tanh((raw - mean) / deviation / 2).astype(np.float32)
@@ -74,15 +75,18 @@ def random_conv(
 # %% ../../nbs/11_gan_evaluation.ipynb #ddb5ba37
 def inception(
     weights: str | Path,  # inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5, as Keras distributes it
-) -> Callable: # function: uint8 (N,H,W,C) -> float32 (N,2048)
-    "The pool layer of Keras's InceptionV3 as a feature space, from a weight file that the user has. Raises `FileNotFoundError` without it."
+) -> Callable:            # uint8 (N, H, W, C) -> float32 (N, 2048)
+    "The pool layer of Keras's InceptionV3 as a feature space. Raises `FileNotFoundError` without the weights."
     if not Path(weights).is_file():
-        raise FileNotFoundError(f"no Inception weights at {weights}: fetch inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5 from the Keras applications")
+        raise FileNotFoundError(f"no Inception weights at {weights}: fetch inception_v3_weights_tf_dim_ordering_tf_"
+                                "kernels_notop.h5 from the Keras applications")
     import keras
-    model = keras.applications.InceptionV3(include_top=False, weights=str(weights), pooling="avg", input_shape=(299, 299, 3))
+    model = keras.applications.InceptionV3(include_top=False, weights=str(weights), pooling="avg",
+                                           input_shape=(299, 299, 3))
     def features(images):
         x = np.repeat(images, 3, 3) if images.shape[3] == 1 else images
-        parts = [keras.ops.image.resize(x[i:i + 32].astype("float32") / 127.5 - 1, (299, 299)) for i in range(0, len(x), 32)]
+        batches = [x[i:i + 32].astype("float32") / 127.5 - 1 for i in range(0, len(x), 32)]
+        parts = [keras.ops.image.resize(batch, (299, 299)) for batch in batches]
         return np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)) for part in parts])
     return features
 
@@ -96,17 +100,20 @@ class Estimate(NamedTuple):
     def __str__(self): return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 def kid(
-    real: np.ndarray,  # features (M,D) of real pictures, M >= 3
-    fake: np.ndarray,  # features (N,D) of generated ones, N >= 3
-) -> Estimate: # 0 for one distribution, larger is worse; the interval is from the jackknife
-    "Unbiased kernel distance (Binkowski et al. 2018) between two sets of features. Raises `ValueError` for too few or unlike ones."
+    real: np.ndarray,  # features (M, D) of real pictures, M >= 3
+    fake: np.ndarray,  # features (N, D) of generated ones, N >= 3
+) -> Estimate:         # 0 for one distribution, larger is worse; the interval is from the jackknife
+    """Unbiased kernel distance (Binkowski et al. 2018) between two sets of features.
+
+    Raises `ValueError` for fewer than 3 features in a set, or features of different length."""
     if min(len(real), len(fake)) < 3 or real.shape[1:] != fake.shape[1:]:
         raise ValueError(f"kid needs two sets of at least 3 features of one length, got {real.shape} and {fake.shape}")
     def kernel(a, b): return (a.astype(np.float64) @ b.T.astype(np.float64) / a.shape[1] + 1) ** 3
     def inner(a):
         k = kernel(a, a)
         rows, n = k.sum(1) - np.diag(k), len(a)
-        return rows.sum() / (n * (n - 1)), (rows.sum() - 2 * rows) / ((n - 1) * (n - 2))   # the mean, and those without one picture
+        without = (rows.sum() - 2 * rows) / ((n - 1) * (n - 2))             # the means without one picture
+        return rows.sum() / (n * (n - 1)), without
     across = kernel(real, fake)
     m, n = across.shape
     (xx, xx_without), (yy, yy_without) = inner(real), inner(fake)
@@ -118,25 +125,28 @@ def kid(
 
 # %% ../../nbs/11_gan_evaluation.ipynb #9dec40ec
 def fid(
-    real: np.ndarray,  # features (M,D)
-    fake: np.ndarray,  # features (N,D)
-) -> float: # squared distance, >= 0, larger is worse; biased upwards for small samples
-    "Frechet distance between Gaussians fitted to two sets of features (Heusel et al. 2017); called FID when the space is Inception's."
+    real: np.ndarray,  # features (M, D)
+    fake: np.ndarray,  # features (N, D)
+) -> float:            # squared distance, >= 0, larger is worse; biased upwards for small samples
+    "Frechet distance of Gaussians fitted to two sets of features (Heusel et al. 2017); FID in Inception's space."
     a, b = ((x - x.mean(0)).astype(np.float64) / np.sqrt(len(x) - 1) for x in (real, fake))
     root = np.linalg.svd(a @ b.T, compute_uv=False).sum()
-    return float(((real.mean(0, dtype=np.float64) - fake.mean(0, dtype=np.float64)) ** 2).sum() + (a ** 2).sum() + (b ** 2).sum() - 2 * root)
+    means = real.mean(0, dtype=np.float64) - fake.mean(0, dtype=np.float64)
+    return float((means ** 2).sum() + (a ** 2).sum() + (b ** 2).sum() - 2 * root)
 
 # %% ../../nbs/11_gan_evaluation.ipynb #465ef1d4
 def _distances(a, b):
-    "Squared Euclidean distances (M,N)."
+    "Squared Euclidean distances (M, N)."
     return np.maximum((a ** 2).sum(1)[:, None] + (b ** 2).sum(1)[None] - 2 * a @ b.T, 0)
 
 def prdc(
-    real: np.ndarray,  # features (M,D), M > k
-    fake: np.ndarray,  # features (N,D), N > k
+    real: np.ndarray,  # features (M, D), M > k
+    fake: np.ndarray,  # features (N, D), N > k
     k: int = 5,        # which neighbour makes the radius
-) -> dict: # precision, recall and coverage in 0..1, density >= 0 (1 for one distribution)
-    "Precision, recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020). Raises `ValueError` for fewer than k + 1 features."
+) -> dict:             # precision, recall and coverage in 0..1, density >= 0 (1 for one distribution)
+    """Precision, recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
+
+    Raises `ValueError` for fewer than k + 1 features."""
     if min(len(real), len(fake)) <= k:
         raise ValueError(f"with k={k} both sets need at least {k + 1} features, got {len(real)} and {len(fake)}")
     def radii(a):
@@ -147,49 +157,56 @@ def prdc(
                 density=float(inside.sum(0).mean() / k), coverage=float((across.min(1) < real_radius).mean()))
 
 # %% ../../nbs/11_gan_evaluation.ipynb #0d746046
-def sliced_wasserstein(
-    real: np.ndarray,    # uint8 (N,S,S,C)
-    fake: np.ndarray,    # uint8 (N,S,S,C), as many
-    n_patches: int = 16, # 7x7 patches a picture and scale
-    n_slices: int = 128, # random directions
-    seed: int = 0,       # of patches and directions
-) -> dict: # {side of the scale in pixels: distance}, 0 for one distribution, in standard deviations of a patch's channel
-    "Sliced Wasserstein distance of patches on a Laplacian pyramid (Karras et al. 2018, section 5). Raises `ValueError` for sets of different shape."
-    if real.shape != fake.shape:
-        raise ValueError(f"both sets must have one shape, got {real.shape} and {fake.shape}: take as many real as generated pictures")
+def _laplacian_pyramid(images):
+    "Bands of uint8 pictures (N, S, S, C), from the finest; the last one has a side below 32."
     from scipy.ndimage import convolve1d
     def blur(x, gain=1):
         for axis in (1, 2):
             x = convolve1d(x, gain * np.array([1, 4, 6, 4, 1], np.float32) / 16, axis=axis, mode="mirror")
         return x
-    def pyramid(images):
-        x, bands = images.astype(np.float32), []
-        while x.shape[1] >= 32:
-            small = blur(x)[:, ::2, ::2]
-            up = np.zeros_like(x)
-            up[:, ::2, ::2] = small
-            bands.append(x - blur(up, 2))
-            x = small
-        return [*bands, x]
+    x, bands = images.astype(np.float32), []
+    while x.shape[1] >= 32:
+        small = blur(x)[:, ::2, ::2]
+        up = np.zeros_like(x)
+        up[:, ::2, ::2] = small
+        bands.append(x - blur(up, 2))
+        x = small
+    return [*bands, x]
+
+def sliced_wasserstein(
+    real: np.ndarray,    # uint8 (N, S, S, C)
+    fake: np.ndarray,    # uint8 (N, S, S, C), as many
+    n_patches: int = 16, # 7x7 patches a picture and scale
+    n_slices: int = 128, # random directions
+    seed: int = 0,       # of patches and directions
+) -> dict:               # {side of the scale in pixels: distance in standard deviations of a patch's channel}
+    """Sliced Wasserstein distance of patches on a Laplacian pyramid (Karras et al. 2018, section 5).
+
+    The distances are 0 for one distribution.
+    Raises `ValueError` for sets of different shape."""
+    if real.shape != fake.shape:
+        raise ValueError(f"both sets must have one shape, got {real.shape} and {fake.shape}: "
+                         "take as many real as generated pictures")
     result = {}
-    for a, b in zip(pyramid(real), pyramid(fake)):
+    for a, b in zip(_laplacian_pyramid(real), _laplacian_pyramid(fake)):
         rng, (n, s, _, c) = np.random.default_rng(seed), a.shape
         i = np.repeat(np.arange(n), n_patches)
         u, v = rng.integers(0, s - 6, (2, len(i)))
-        first, second = (np.lib.stride_tricks.sliding_window_view(x, (7, 7), (1, 2))[i, u, v] for x in (a, b))   # (n*n_patches,C,7,7)
-        mean, deviation = (f((0, 2, 3), keepdims=True) for f in (first.mean, first.std))
+        windows = [np.lib.stride_tricks.sliding_window_view(x, (7, 7), (1, 2)) for x in (a, b)]
+        patches = [w[i, u, v] for w in windows]                                    # (N * n_patches, C, 7, 7)
+        mean, deviation = (f((0, 2, 3), keepdims=True) for f in (patches[0].mean, patches[0].std))
         directions = rng.normal(size=(49 * c, n_slices)).astype(np.float32)
         directions /= np.linalg.norm(directions, axis=0)
-        lines = [np.sort(((p - mean) / deviation).reshape(len(p), -1) @ directions, axis=0) for p in (first, second)]
+        lines = [np.sort(((p - mean) / deviation).reshape(len(p), -1) @ directions, axis=0) for p in patches]
         result[s] = float(np.abs(lines[0] - lines[1]).mean())
     return result
 
 # %% ../../nbs/11_gan_evaluation.ipynb #f584639b
 def pair_similarity(
-    images: np.ndarray,  # uint8 (N,S,S,C), N >= 2
+    images: np.ndarray,  # uint8 (N, S, S, C), N >= 2
     n_pairs: int = 500,  # random pairs of different pictures
     seed: int = 0,       # of the choice
-) -> float: # mean MS-SSIM of the grey values of the pairs, -1..1; larger is less diverse
+) -> float:              # mean MS-SSIM of the grey values of the pairs, -1..1; larger is less diverse
     "How alike the pictures of a set are (Odena et al. 2017, section 4.2), by MS-SSIM with as many scales as fit."
     from scipy.ndimage import gaussian_filter1d
     rng = np.random.default_rng(seed)
@@ -215,19 +232,19 @@ def pair_similarity(
 
 # %% ../../nbs/11_gan_evaluation.ipynb #f878a589
 def nearest_features(
-    fake: np.ndarray,  # features (N,D)
-    train: np.ndarray, # features (M,D)
-) -> tuple: # (index (N,) of the nearest training feature, its distance (N,))
+    fake: np.ndarray,  # features (N, D)
+    train: np.ndarray, # features (M, D)
+) -> tuple:            # (index (N,) of the nearest training feature, its distance (N,))
     "The nearest training picture of each generated one."
     d = _distances(fake, train)
     index = d.argmin(1)
     return index, np.sqrt(d[np.arange(len(fake)), index])
 
 def copied(
-    fake: np.ndarray,      # features (N,D) of generated pictures
-    train: np.ndarray,     # features (M,D) of training pictures
-    held_out: np.ndarray,  # features (K,D) of real pictures that were not trained on
-) -> float: # share of generated pictures suspiciously near to a training picture; about 0.05 for honest ones
+    fake: np.ndarray,      # features (N, D) of generated pictures
+    train: np.ndarray,     # features (M, D) of training pictures
+    held_out: np.ndarray,  # features (K, D) of real pictures that were not trained on
+) -> float:                # share of generated pictures suspiciously near to a training one; about 0.05 is honest
     "How many generated pictures are nearer to the training set than 95 % of the held-out pictures are."
     return float(np.mean(nearest_features(fake, train)[1] < np.quantile(nearest_features(held_out, train)[1], .05)))
 
@@ -235,9 +252,9 @@ def copied(
 SPACES = {"random-conv": random_conv}
 
 def noise_like(
-    images: np.ndarray,  # uint8 (N,H,W,C)
+    images: np.ndarray,  # uint8 (N, H, W, C)
     seed: int = 0,       # of the noise
-) -> np.ndarray: # uint8, same shape: independent pixels with each channel's mean and deviation
+) -> np.ndarray:         # uint8, same shape: independent pixels with each channel's mean and deviation
     "The ceiling: what a generator would have to be to be useless."
     rng = np.random.default_rng(seed)
     mean, deviation = images.mean((0, 1, 2)), images.std((0, 1, 2))
@@ -252,31 +269,39 @@ class Report:
 
     def table(self):
         "A pandas DataFrame with a row a measure."
-        import pandas as pd
+        from pandas import DataFrame
         number = lambda v: v.value if isinstance(v, Estimate) else v
-        table = pd.DataFrame({k: [number(v) for v in row] for k, row in self.rows.items()}, ["real (floor)", "generated", "noise (ceiling)"]).T
-        intervals = {k: row[1] for k, row in self.rows.items() if isinstance(row[1], Estimate)}
-        table["95 % interval"] = [f"{intervals[k].low:.4f} to {intervals[k].high:.4f}" if k in intervals else "" for k in table.index]
+        numbers = {measure: [number(v) for v in row] for measure, row in self.rows.items()}
+        table = DataFrame(numbers, ["real (floor)", "generated", "noise (ceiling)"]).T
+        generated = [row[1] for row in self.rows.values()]
+        table["95 % interval"] = [f"{v.low:.4f} to {v.high:.4f}" if isinstance(v, Estimate) else "" for v in generated]
         return table
 
     def _repr_html_(self):
-        return self.table().round(4)._repr_html_() + f"<p>{self.name}: {self.n[0]} real, {self.n[1]} held-out, {self.n[2]} generated pictures</p>"
+        n_real, n_held_out, n_generated = self.n
+        counts = f"{n_real} real, {n_held_out} held-out, {n_generated} generated pictures"
+        return self.table().round(4)._repr_html_() + f"<p>{self.name}: {counts}</p>"
 
+# %% ../../nbs/11_gan_evaluation.ipynb #a11b0005
 def judge(
-    fake: Dataset | np.ndarray,       # generated pictures, uint8 (N,S,S,C)
+    fake: Dataset | np.ndarray,       # generated pictures, uint8 (N, S, S, C)
     real: Dataset | np.ndarray,       # real pictures that were trained on
     held_out: Dataset | np.ndarray,   # real pictures that were not
-    spaces: dict | None = None,       # name -> function from pictures to features (N,D); random-conv alone by default
+    spaces: dict | None = None,       # name -> function from pictures to features (N, D); None: random-conv alone
     n: int = 1000,                    # at most so many pictures of each
 ) -> Report:
-    "Every measure of this page, for the generated pictures, for real ones and for noise. Raises `ValueError` when shapes differ or a set has fewer than 8 pictures."
+    """Every measure of this page, for the generated pictures, for real ones and for noise.
+
+    Raises `ValueError` when shapes differ or a set has fewer than 8 pictures."""
     name = fake.name if isinstance(fake, Dataset) else ""
     def take(x):
         x = x.images if isinstance(x, Dataset) else x
         return x[np.random.default_rng(0).permutation(len(x))[:n]]
     fake, real, held_out = take(fake), take(real), take(held_out)
-    if not fake.shape[1:] == real.shape[1:] == held_out.shape[1:] or min(len(fake), len(real), len(held_out)) < 8:
-        raise ValueError(f"three sets of at least 8 pictures of one size are needed, got {fake.shape} generated, {real.shape} real, {held_out.shape} held-out")
+    sizes = {x.shape[1:] for x in (fake, real, held_out)}
+    if len(sizes) > 1 or min(len(fake), len(real), len(held_out)) < 8:
+        raise ValueError("three sets of at least 8 pictures of one size are needed, "
+                         f"got {fake.shape} generated, {real.shape} real, {held_out.shape} held-out")
     compared, rows = (held_out, fake, noise_like(real)), {}
     for space, features in (spaces or SPACES).items():
         r, others = features(real), [features(x) for x in compared]
@@ -292,6 +317,7 @@ def judge(
     rows["similarity of pairs"] = tuple(pair_similarity(x) for x in compared)
     return Report(rows, (len(real), len(held_out), len(fake)), name)
 
+# %% ../../nbs/11_gan_evaluation.ipynb #a11b0008
 def evaluate(
     fake: str | Path | Dataset,  # generated pictures: a folder, or a dataset
     real: str | Path | Dataset,  # real pictures that were trained on
@@ -315,9 +341,9 @@ def evaluate(
 def classes_by_kmeans(
     parts: list,        # datasets of one picture size, the first one is learnt from
     k: int = 8,         # number of groups, at least 2
-    features: Callable = random_conv,  # uint8 (N,S,S,C) -> (N,D)
+    features: Callable = random_conv,  # uint8 (N, S, S, C) -> (N, D)
     seed: int = 0,      # of the first centres
-) -> list: # the same datasets, labelled with the group's number, in order of falling size of the groups in the first
+) -> list:              # the same datasets, labelled with the group's number; the first group is the largest
     "Make classes out of likeness. Raises `ValueError` when k is below 2 or above the number of pictures."
     if not 2 <= k <= len(parts[0]):
         raise ValueError(f"k must be 2..{len(parts[0])} for {len(parts[0])} pictures, got {k}")

@@ -27,7 +27,8 @@ def _logistic(real, fake): return ops.mean(ops.softplus(-real)) + ops.mean(ops.s
 LOSSES = {
     "minimax": Loss(_logistic, lambda real, fake: -ops.mean(ops.softplus(fake))),
     "non-saturating": Loss(_logistic, lambda real, fake: ops.mean(ops.softplus(-fake))),
-    "hinge": Loss(lambda real, fake: ops.mean(ops.relu(1 - real)) + ops.mean(ops.relu(1 + fake)), lambda real, fake: -ops.mean(fake)),
+    "hinge": Loss(lambda real, fake: ops.mean(ops.relu(1 - real)) + ops.mean(ops.relu(1 + fake)),
+                  lambda real, fake: -ops.mean(fake)),
     "wasserstein": Loss(lambda real, fake: ops.mean(fake) - ops.mean(real), lambda real, fake: -ops.mean(fake)),
     "relativistic": Loss(lambda real, fake: ops.mean(ops.softplus(fake - real)),
                          lambda real, fake: ops.mean(ops.softplus(real - fake)), paired=True),
@@ -35,7 +36,7 @@ LOSSES = {
 
 # %% ../../nbs/10_gan_models.ipynb #814de546
 def label_loss(
-    logits,  # (B,K), one logit a class
+    logits,  # (B, K), one logit a class
     labels,  # (B,) integers; -1 means no label, and the picture does not count
 ): # scalars: mean cross-entropy (nats) and accuracy over the labelled pictures; both 0 when the batch has none
     "Cross-entropy and accuracy of the pictures that have labels."
@@ -49,7 +50,7 @@ def label_loss(
 # %% ../../nbs/10_gan_models.ipynb #2d40796a
 @dataclass(frozen=True)
 class Recipe:
-    "The hyperparameters of a run. Raises `ValueError` for a value that does not exist or a pair that does not go together."
+    "The hyperparameters of a run. Raises `ValueError` for an unknown value or two that do not go together."
     name: str
     loss: str = "non-saturating"     # a key of `LOSSES`
     batch: int = 20                  # pictures a step (of each critic step)
@@ -62,7 +63,7 @@ class Recipe:
     kernel: int = 5                  # side of all kernels
     norm_d: bool = True              # batch norm in the discriminator
     conditioning: str = "concat"     # how a CGAN is told the class: "concat" or "projection"
-    gp: float = 0.                   # weight of the penalty (|grad D| - 1)^2 between real and generated pictures (WGAN-GP)
+    gp: float = 0.                   # weight of the penalty (|grad D| - 1)^2 between real and generated pictures
     r1: float = 0.                   # weight gamma of gamma/2 |grad D|^2 at real pictures
     r2: float = 0.                   # ... at generated ones
     n_critic: int = 1                # discriminator steps a generator step
@@ -71,16 +72,20 @@ class Recipe:
     flip: bool = False               # mirror half of the real pictures
 
     def __post_init__(self):
-        def demand(good, message):
-            if not good:
-                raise ValueError(message)
-        demand(self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
-        demand(self.conditioning in ("concat", "projection"), f"conditioning must be 'concat' or 'projection', got {self.conditioning!r}")
-        demand(set(self.augment) <= set(AUGMENTS), f"augment may hold {', '.join(AUGMENTS)}, got {self.augment!r}")
-        demand(min(self.batch, self.n_critic, self.z_dim, self.base, self.kernel) >= 1, "batch, n_critic, z_dim, base and kernel must be at least 1")
-        demand(0 <= self.ema < 1, f"ema must be at least 0 and below 1, got {self.ema}")
-        demand(not (self.norm_d and (self.gp or self.r1 or self.r2)),
-               "a gradient penalty looks at one picture, batch norm at the whole batch: set norm_d=False (Gulrajani 2017, section 4)")
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if self.conditioning not in ("concat", "projection"):
+            raise ValueError(f"conditioning must be 'concat' or 'projection', got {self.conditioning!r}")
+        if not set(self.augment) <= set(AUGMENTS):
+            raise ValueError(f"augment may hold {', '.join(AUGMENTS)}, got {self.augment!r}")
+        counts = {name: getattr(self, name) for name in ("batch", "n_critic", "z_dim", "base", "kernel")}
+        if min(counts.values()) < 1:
+            raise ValueError(f"batch, n_critic, z_dim, base and kernel must be at least 1, got {counts}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}")
+        if self.norm_d and (self.gp or self.r1 or self.r2):
+            raise ValueError("a gradient penalty looks at one picture, batch norm at the whole batch: "
+                             "set norm_d=False (Gulrajani 2017, section 4)")
 
     def as_dict(self): return asdict(self) | {"augment": list(self.augment)}
 
@@ -101,7 +106,7 @@ def find_recipe(
 # %% ../../nbs/10_gan_models.ipynb #0f073824
 @keras.saving.register_keras_serializable("gan_compress")
 class ConditionalBatchNorm(layers.Layer):
-    "Batch norm whose scale and shift belong to the class (Dumoulin et al. 2017). Call with `(x, labels)`, labels (B,) integers."
+    "Batch norm whose scale and shift belong to the class (Dumoulin et al. 2017). Call with `(x, labels)`."
 
     def __init__(self, n_classes, momentum=.9, **kwargs):
         super().__init__(**kwargs)
@@ -119,7 +124,8 @@ class ConditionalBatchNorm(layers.Layer):
     def call(self, inputs, training=False):
         x, labels = inputs
         spread = (-1, *(1,) * (len(x.shape) - 2), x.shape[-1])
-        return self.norm(x, training=training) * ops.reshape(self.scale(labels), spread) + ops.reshape(self.shift(labels), spread)
+        scale, shift = (ops.reshape(table(labels), spread) for table in (self.scale, self.shift))
+        return self.norm(x, training=training) * scale + shift
 
     def compute_output_shape(self, shapes): return shapes[0]
 
@@ -136,7 +142,7 @@ def generator(
     channels: int,        # 1 or 3
     recipe: Recipe,       # of which z_dim, base, kernel and conditioning matter
     n_classes: int = 0,   # more than 0: a conditional generator
-) -> keras.Model: # noise (B,z_dim), with classes also labels (B,) -> pictures (B,size,size,channels) float32 in -1..1
+) -> keras.Model:      # noise (B, z_dim), with classes also labels (B,) -> pictures (B, size, size, channels) in -1..1
     "The generator of Radford et al. 2015, figure 1, for any size that is a power of two."
     doublings = int(np.log2(size)) - 2
     width = recipe.base * 2 ** (doublings - 1)
@@ -154,8 +160,10 @@ def generator(
     x = norm(layers.Reshape((4, 4, width))(x))
     for _ in range(doublings - 1):
         width //= 2
-        x = norm(layers.Conv2DTranspose(width, recipe.kernel, 2, "same", use_bias=False, kernel_initializer=_weights())(x))
-    x = layers.Conv2DTranspose(channels, recipe.kernel, 2, "same", activation="tanh", dtype="float32", kernel_initializer=_weights())(x)
+        x = layers.Conv2DTranspose(width, recipe.kernel, 2, "same", use_bias=False, kernel_initializer=_weights())(x)
+        x = norm(x)
+    x = layers.Conv2DTranspose(channels, recipe.kernel, 2, "same", activation="tanh", dtype="float32",
+                               kernel_initializer=_weights())(x)
     return keras.Model(inputs if n_classes else z, x, name="generator")
 
 # %% ../../nbs/10_gan_models.ipynb #a37e0641
@@ -165,10 +173,12 @@ def discriminator(
     recipe: Recipe,         # of which base, kernel, norm_d and conditioning matter
     kind: str = "dcgan",    # "dcgan", "cgan" or "sgan"
     n_classes: int = 0,     # number of classes of a cgan or an sgan
-) -> keras.Model: # pictures (B,size,size,channels) in -1..1, for a cgan also labels (B,) -> logits (B,1), or (B,n_classes) for an sgan; float32
-    "The discriminator of Radford et al. 2015, with the heads of CGAN and SGAN. Its layer `features` gives what the head sees, (B,4,4,C)."
+) -> keras.Model:        # pictures (B, size, size, channels) in -1..1, for a cgan also labels (B,) -> float32 logits
+    """The discriminator of Radford et al. 2015, with the heads of CGAN and SGAN.
+
+    The logits are (B, 1), or (B, n_classes) for an sgan. The layer `features` is what the head sees, (B, 4, 4, C)."""
     halvings = int(np.log2(size)) - 2
-    weights = _weights if recipe.norm_d else lambda: "he_normal"      # without batch norm nothing repairs a scale that is too small
+    weights = _weights if recipe.norm_d else lambda: "he_normal"  # without batch norm nothing repairs too small a scale
     image = keras.Input((size, size, channels), name="image")
     inputs, x = [image], image
     if kind == "cgan":
@@ -179,7 +189,8 @@ def discriminator(
             x = layers.Concatenate()([image, layers.Reshape((size, size, n_classes))(planes)])
     for k in range(halvings):
         norm = recipe.norm_d and k > 0
-        x = layers.Conv2D(recipe.base * 2 ** k, recipe.kernel, 2, "same", use_bias=not norm, kernel_initializer=weights())(x)
+        x = layers.Conv2D(recipe.base * 2 ** k, recipe.kernel, 2, "same", use_bias=not norm,
+                          kernel_initializer=weights())(x)
         if norm:
             x = layers.BatchNormalization(momentum=.9)(x)
         x = layers.LeakyReLU(negative_slope=.2, name="features" if k == halvings - 1 else None)(x)
@@ -187,7 +198,8 @@ def discriminator(
     logits = layers.Dense(n_classes if kind == "sgan" else 1, kernel_initializer=_weights(), dtype="float32")(flat)
     if kind == "cgan" and recipe.conditioning == "projection":
         v = layers.Embedding(n_classes, x.shape[-1], embeddings_initializer=_weights(), dtype="float32")(label)
-        logits = layers.Add(dtype="float32")([logits, layers.Dot(1, dtype="float32")([v, ops.sum(ops.cast(x, "float32"), (1, 2))])])
+        product = layers.Dot(1, dtype="float32")([v, ops.sum(ops.cast(x, "float32"), (1, 2))])
+        logits = layers.Add(dtype="float32")([logits, product])
     return keras.Model(inputs if kind == "cgan" else image, logits, name="discriminator")
 
 # %% ../../nbs/10_gan_models.ipynb #72a22ed3
@@ -213,11 +225,12 @@ def networks(
     n_classes: int = 0,           # needed by cgan and sgan
     precision: str = "float32",   # see `policy`
 ) -> tuple: # (generator, discriminator)
-    "The two players of one kind of GAN. Raises `ValueError` for a kind, size, channel or class number that does not exist."
+    "The two players of one kind of GAN. Raises `ValueError` for a kind, size or number that does not exist."
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     if size not in SIZES or channels not in (1, 3):
-        raise ValueError(f"size must be one of {', '.join(map(str, SIZES))} and channels 1 or 3, got {size} and {channels}")
+        sizes = ", ".join(map(str, SIZES))
+        raise ValueError(f"size must be one of {sizes} and channels 1 or 3, got {size} and {channels}")
     if kind != "dcgan" and n_classes < 2:
         raise ValueError(f"a {kind} needs pictures of at least 2 classes, got {n_classes}")
     with policy(precision):
