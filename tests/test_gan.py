@@ -1,7 +1,8 @@
 """GANs on TensorFlow and on JAX: every loss steps, runs resume to the last bit, and all three kinds learn.
 
-Keras fixes its backend when it is imported, so the work runs in child processes: this file, called as a program with the name of one
-of the functions under "in the child", prints what it measured as JSON. Networks are narrow and pictures few; see `demo`.
+Keras fixes its backend when it is imported, so the work runs in child processes. This file, called as a program with
+the name of one of the functions under "in the child", prints what that function measured as JSON. Networks are narrow
+and pictures few; see `demo`.
 """
 import json
 import os
@@ -20,7 +21,7 @@ BACKENDS = ("tensorflow", "jax")
 
 @cache
 def compiled():
-    "A folder, gone at the end, where JAX keeps what it has compiled: most of its time here, and much the same in every process."
+    "A folder, gone at the end, where JAX keeps what it has compiled, which is much the same in every process."
     return tempfile.TemporaryDirectory()
 
 
@@ -29,8 +30,10 @@ def child(backend, job, *arguments):
     "What a function of this file returned in a process of its own."
     environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if backend == "jax":
-        environment |= {"JAX_COMPILATION_CACHE_DIR": compiled().name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
-    done = subprocess.run([sys.executable, __file__, job, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=900)
+        environment |= {"JAX_COMPILATION_CACHE_DIR": compiled().name,
+                        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
+    command = [sys.executable, __file__, job, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -51,7 +54,7 @@ def plain(history):
 
 
 def fingerprint(run):
-    return [float(np.float64(w).sum()) for w in run.gan.get_weights()] + [float(np.float64(w).sum()) for w in run.best.get_weights()]
+    return [float(np.float64(w).sum()) for w in (*run.gan.get_weights(), *run.best.get_weights())]
 
 
 def straight(folder):
@@ -87,14 +90,15 @@ def resumed(folder):
 
 STEPS = {
     "concatenated classes, minimax": ("cgan", dict(loss="minimax")),
-    "projection, relativistic, R1 and R2": ("cgan", dict(loss="relativistic", conditioning="projection", norm_d=False, r1=.1, r2=.1, ema=.9)),
+    "projection, relativistic, R1 and R2": (
+        "cgan", dict(loss="relativistic", conditioning="projection", norm_d=False, r1=.1, r2=.1, ema=.9)),
     "WGAN-GP, two critic steps": ("dcgan", dict(loss="wasserstein", norm_d=False, gp=10., n_critic=2)),
     "hinge, augmented, mirrored": ("sgan", dict(loss="hinge", augment=("color", "translation", "cutout"), flip=True)),
 }
 
 
 def steps():
-    "For every case of STEPS two steps with a recipe that uses other parts of the step; the largest change of any weight of each player."
+    "Two steps for every case of STEPS, which use other parts of the step; each player's largest change of a weight."
     from dataclasses import replace
 
     from gan_compress.datasets import shapes
@@ -106,7 +110,8 @@ def steps():
         gan, data = GAN(kind, recipe, 32, 3, 4), shapes(16 * recipe.n_critic, 32)
         before = [[w.copy() for w in net.get_weights()] for net in (gan.generator, gan.discriminator)]
         logs = gan.fit(data.images, data.labels, batch_size=8 * recipe.n_critic, verbose=0).history
-        moved = [max(float(np.abs(a - b).max()) for a, b in zip(old, net.get_weights())) for old, net in zip(before, (gan.generator, gan.discriminator))]
+        after = [net.get_weights() for net in (gan.generator, gan.discriminator)]
+        moved = [max(float(np.abs(a - b).max()) for a, b in zip(old, new)) for old, new in zip(before, after)]
         results[name] = dict(logs={k: v[0] for k, v in logs.items()}, moved=moved)
     return results
 
@@ -119,12 +124,15 @@ def slopes():
 
     from gan_compress.gan.models import MODERN
     from gan_compress.gan.training import GAN
-    gan = GAN("sgan", replace(MODERN, base=4, batch=8, norm_d=False), 32, 1, 4)   # batch norm would tie the pictures together
+    recipe = replace(MODERN, base=4, batch=8, norm_d=False)             # batch norm would tie the pictures together
+    gan = GAN("sgan", recipe, 32, 1, 4)
     x = np.random.default_rng(0).normal(size=(3, 32, 32, 1)).astype("float32")
-    value = keras.ops.convert_to_numpy(gan.slope(keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(np.zeros(3, "int32"))))
-    score = lambda x: keras.ops.convert_to_numpy(gan.game(gan.discriminator(x.reshape(-1, 32, 32, 1)))).reshape(200, 3)
+    to_tensor, to_numpy = keras.ops.convert_to_tensor, keras.ops.convert_to_numpy
+    value = to_numpy(gan.players.slope(to_tensor(x), to_tensor(np.zeros(3, "int32"))))
+    def score(x): return to_numpy(gan.players.logit(gan.discriminator(x.reshape(-1, 32, 32, 1)))).reshape(200, 3)
     directions = np.random.default_rng(1).normal(size=(200, 1, 32, 32, 1)).astype("float32")
-    numeric = ((score(x + 5e-3 * directions) - score(x - 5e-3 * directions)) / 1e-2) ** 2      # E (g.d)^2 = |g|^2 for white d
+    difference = score(x + 5e-3 * directions) - score(x - 5e-3 * directions)
+    numeric = (difference / 1e-2) ** 2                                  # E (g.d)^2 = |g|^2 for white d
     return dict(exact=value.tolist(), numeric=numeric.mean(0).tolist())
 
 
@@ -136,15 +144,17 @@ def learn(kind, epochs):
     from gan_compress.gan.evaluation import kid, noise_like, random_conv
     from gan_compress.gan.training import accuracy, pictures, train, train_classifier
     data, test, recipe = demo()
-    if kind == "sgan":                         # the unconditional kinds share a step; this one takes the penalty's path through it
+    if kind == "sgan":              # the unconditional kinds share a step; this one takes the penalty's path through it
         data, recipe = hide_labels(data, .1), replace(recipe, norm_d=False, r1=.1, flip=True)
     run = train(data, kind, recipe, epochs, kid_pictures=0)
     labels = np.arange(128, dtype=np.int32) % 4
     made = pictures(run.gan.sampler, np.random.default_rng(0).normal(size=(128, recipe.z_dim)), labels)
     real = random_conv(data.images)
-    result = {name: kid(real, random_conv(images)).value for name, images in (("made", made), ("floor", test.images), ("ceiling", noise_like(test.images)))}
+    compared = {"made": made, "floor": test.images, "ceiling": noise_like(test.images)}
+    result = {name: kid(real, random_conv(images)).value for name, images in compared.items()}
     if kind == "cgan":
-        result["told"] = accuracy(train_classifier(data, replace(recipe, flip=True), 6), Dataset(made, labels, data.classes))
+        classifier = train_classifier(data, replace(recipe, flip=True), 6)
+        result["told"] = accuracy(classifier, Dataset(made, labels, data.classes))
     if kind == "sgan":
         result["accuracy"] = accuracy(run.gan.discriminator, test)
     return result
@@ -193,8 +203,8 @@ def commands(folder):
         about = json.loads(str(arrays.pop("about")))
     np.savez(folder / "old.npz", about=json.dumps(about | {"format": 0}), **arrays)
     np.savez(folder / "other.npz", about=json.dumps(about | {"size": 64}), **arrays)
-    say = lambda line: CliRunner().invoke(app, line.format(folder).split())
-    results = {line: say(line) for line in (*BAD, "generate {0}/good {0}/out -n 20 --label dog", "evaluate-gan {0}/out/dog {0}/flat --size 32")}
+    good = ("generate {0}/good {0}/out -n 20 --label dog", "evaluate-gan {0}/out/dog {0}/flat --size 32")
+    results = {line: CliRunner().invoke(app, line.format(folder).split()) for line in (*BAD, *good)}
     return {line: (r.exit_code, r.output.strip().splitlines()[-30:]) for line, r in results.items()}
 
 
