@@ -20,7 +20,7 @@ from .lapped import COEFF_SCALE, LAPPED, SAMPLE_SCALE, LappedTransform
 from .networks import aim
 from .passes import N_GROUPS, PASSES, Feature, n_features, rows_of, take
 from gan_compress.hybrid.tables import (
-    DIRECT, FIELDS, N_CONTEXTS, N_SYMBOLS, SCALE, THRESHOLDS, CodingTables, bit_costs, contexts, nearest_step,
+    DIRECT, FIELDS, N_CONTEXTS, N_SYMBOLS, WEIGHT_SCALE, THRESHOLDS, CodingTables, bit_costs, contexts, nearest_step,
     to_symbols, unpack_tables)
 from .tile import LAGRANGE, TileEncoder
 from ..images import load, recode, resize, rgb_to_ycbcr, write_atomic
@@ -120,7 +120,7 @@ MOST = 30000 # positions that a regression looks at
 def fit_pass(
     features: np.ndarray, # uint8 (nf, N)
     magnitudes: np.ndarray, # (nb, N)
-) -> np.ndarray: # int16 (nb, nf), in 1/SCALE
+) -> np.ndarray: # int16 (nb, nf), in 1/WEIGHT_SCALE
     "The integer weights of a pass. A band that is hardly ever other than zero gets its mean and nothing else."
     some = slice(None, None, -(-features.shape[1] // MOST))
     f, magnitudes = features[:, some].astype(np.float32), magnitudes[:, some]
@@ -129,7 +129,7 @@ def fit_pass(
     for w, m in zip(weights, np.minimum(magnitudes, DIRECT).astype(np.float32)):
         rare = (m > 0).sum() < 8
         w[-1 if rare else slice(None)] = (m.sum() + 0.05) / m.size if rare else least_squares(f, gram, m)
-    return np.minimum(np.rint(SCALE * weights), 8 * SCALE).astype(np.int16)
+    return np.minimum(np.rint(WEIGHT_SCALE * weights), 8 * WEIGHT_SCALE).astype(np.int16)
 
 # %% ../../nbs/60_hybrid_counting.ipynb #b5a93ad4
 def frequencies16(
@@ -169,7 +169,7 @@ def fit_tables(
         np.add.at(counts[p.group], (k, to_symbols(v)), 1)
         below = np.stack([v - x.astype(np.float64), np.ones(v.shape)], -1)
         np.add.at(shift[p.group], (k, np.minimum(v, 3)), below)
-    mean = 1.2 * np.append(0.5, THRESHOLDS)[:, None] / SCALE
+    mean = 1.2 * np.append(0.5, THRESHOLDS)[:, None] / WEIGHT_SCALE
     prior = 3 / (1 + mean) * (mean / (1 + mean)) ** np.arange(N_SYMBOLS) + 1e-3
     first = np.bincount(notes["first"], minlength=N_SYMBOLS) + 0.5
     centroids = 256 * (shift[..., 1:, 0] + 1) / (shift[..., 1:, 1] + 20) # as if 20 more had been seen, 0.05 below
