@@ -103,9 +103,9 @@ def a_circle(graph: dict[str, dict[str, int]]) -> list[str] | None:
 
 
 def import_faults(folder: Path, order: str) -> list[str]:
-    "Sentences, one for each import against the order, each unknown module, and a circle."
+    "Sentences, one for each import against the order, each module that only table or package has, and a circle."
     modules, may = modules_of(folder), stands_on(order)
-    faults, graph = [], {}
+    faults, graph = [f"the table names {name}, which does not exist" for name in sorted(may.keys() - modules)], {}
     for module, path in modules.items():
         file = path.relative_to(folder.parent)
         if path.name == "__init__.py" and not path.read_text(encoding="utf-8").strip():
@@ -171,9 +171,10 @@ def test_the_import_check_finds_a_circle_inside_functions(package):
     assert circle == "a circle: low (gan_compress/low.py:2) -> middle (gan_compress/middle.py:2) -> low"
 
 
-def test_the_import_check_finds_modules_that_nobody_declared(package):
+def test_the_import_check_compares_table_and_modules(package):
     fault = "gan_compress/other.py: other is not in the table of tests/test_house.py"
     assert import_faults(package(other=""), TINY) == [fault]
+    assert import_faults(package(), f"{TINY} < gone") == ["the table names gone, which does not exist", fault]
 
 
 # ---- notebooks and their cells -------------------------------------------------------------------------------------
