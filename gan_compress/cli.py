@@ -35,7 +35,7 @@ def _reason(error):
 def _note(message, category, *_):
     if issubclass(category, UserWarning): _to_stderr("note", message)
 
-# %% ../nbs/71_cli.ipynb #e7c0e514
+# %% ../nbs/71_cli.ipynb #8bd3ce94
 RESUMABLE = ("benchmark", "study", "train-gan", "train-hybrid")  # commands that go on where they were stopped
 
 class _Group(TyperGroup):
@@ -87,7 +87,7 @@ def _split(words):
             paths.append(word)
     return paths, params
 
-# %% ../nbs/71_cli.ipynb #5756a0ac
+# %% ../nbs/71_cli.ipynb #7bf748a3
 def _inputs(words, suffixes):
     "The files that files, folders and globs stand for; `suffixes` selects in folders."
     files = []
@@ -102,7 +102,7 @@ def _inputs(words, suffixes):
         files += found
     return files
 
-# %% ../nbs/71_cli.ipynb #fde3c3bf
+# %% ../nbs/71_cli.ipynb #23e4a293
 def _refuse_existing(paths, force):
     "ValueError if something would be overwritten that `--force` does not allow."
     there = [] if force else [p for p in paths if p.exists()]
@@ -184,7 +184,7 @@ def _encode_one(source, target, codec, quality, bpp, resize, params):
     return (f"{source.name} -> {target.name}: shape {image.shape}, size before {_kb(before)}, after {_kb(after)}, "
             f"change {change:+.1f} %; {rate:.3f} bpp, {image.nbytes / after:.1f} : 1 against raw pixels")
 
-# %% ../nbs/71_cli.ipynb #86c3169f
+# %% ../nbs/71_cli.ipynb #a5834523
 @app.command(context_settings=EXTRA)
 def encode(
     paths: Annotated[list[str], typer.Argument(
@@ -273,7 +273,7 @@ def _window(crop, image):
     if len(window) != 4: raise ValueError(f"--crop takes top,left,height,width, got {crop!r}")
     return window
 
-# %% ../nbs/71_cli.ipynb #9f3c49a1
+# %% ../nbs/71_cli.ipynb #bf89e69d
 def _compare_at(rate, image, codecs, window, folder):
     "Code a picture with all codecs at `rate`: heading, two PNG files in `folder`, table of metrics."
     import pandas as pd
@@ -291,7 +291,7 @@ def _compare_at(rate, image, codecs, window, folder):
              **measure(image, c.picture, metrics)} for name, c in coded.items()]
     return f"{rate:g} bits per pixel", files, pd.DataFrame(rows).sort_values("psnr", ascending=False)
 
-# %% ../nbs/71_cli.ipynb #3090d24d
+# %% ../nbs/71_cli.ipynb #adbb8af4
 CSS = ("body{font:15px sans-serif;margin:2em}img{max-width:100%}table{border-spacing:1em .2em;text-align:right}"
        "td:first-child,th:first-child{text-align:left}")
 
@@ -312,7 +312,7 @@ def _stacked(pictures):
     width = max(p.shape[1] for p in pictures)
     return np.concatenate([np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures])
 
-# %% ../nbs/71_cli.ipynb #4c85ebe8
+# %% ../nbs/71_cli.ipynb #39a39609
 @app.command()
 def compare(
     picture: Annotated[Path, typer.Argument(help="A picture file.")],
@@ -383,7 +383,7 @@ def benchmark(
         if name != "rows": print(table.to_string(index=False, float_format="{:.4g}".format, max_colwidth=60), "\n")
     print(f"{output}: {', '.join(f'{name}.csv' for name in tables)}")
 
-# %% ../nbs/71_cli.ipynb #3bb4564f
+# %% ../nbs/71_cli.ipynb #27b69120
 @app.command()
 def plot(
     folder: Annotated[Path, typer.Argument(help="What `benchmark` wrote.")],
@@ -425,7 +425,7 @@ def _start_up(words, runs):
         times.append(sum(os.times()[2:4]) - sum(start[2:4]))       # of children
     return sorted(times)[runs // 2]
 
-# %% ../nbs/71_cli.ipynb #ee057910
+# %% ../nbs/71_cli.ipynb #1a1d2aaa
 @app.command()
 def bench(
     runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
@@ -460,7 +460,7 @@ def _given(**options):
     "The options that were given. What is left out keeps the default of the function that is called."
     return {name: value for name, value in options.items() if value is not None}
 
-# %% ../nbs/71_cli.ipynb #f554d548
+# %% ../nbs/71_cli.ipynb #08f435b9
 def _training_set(data, size, limit, root, cache):
     "The pictures to learn from; prints what was read and left out. `shapes` are drawn, so they need no folder."
     from gan_compress import datasets
@@ -503,7 +503,7 @@ def train_gan(
     print(run.table().tail(1).T.to_string(header=False))
     print(f"{folder}: generator.npz, last.npz, history.json, samples")
 
-# %% ../nbs/71_cli.ipynb #6313b967
+# %% ../nbs/71_cli.ipynb #459b9ab3
 def _save_grid(pictures, columns, output):
     "Write pictures side by side, grey ones as a grey file."
     from gan_compress.images import contact_sheet, save
@@ -543,7 +543,7 @@ def generate(
     _save_grid(pictures, columns, output)
     print(f"{output}: {len(pictures)} pictures")
 
-# %% ../nbs/71_cli.ipynb #60069bbf
+# %% ../nbs/71_cli.ipynb #5dc818fc
 @app.command()
 def evaluate_gan(
     generated: Annotated[Path, typer.Argument(help="Folder of generated pictures, or of a run.")],
@@ -594,7 +594,7 @@ def train_hybrid(
           f"BD-rate {last['bd_rate']:+.2f} % against no networks, "
           f"GMSD {last['gmsd']:.4f} (no networks {last['gmsd_none']:.4f})")
 
-# %% ../nbs/71_cli.ipynb #3eace0b0
+# %% ../nbs/71_cli.ipynb #43f22755
 @app.command()
 def export_hybrid(
     weights: Annotated[Path, typer.Argument(help="best.npz or analysis.npz of a stage.")],
