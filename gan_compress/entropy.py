@@ -52,7 +52,8 @@ def rle_decode(
     n, at = read_varint(data, 0)
     lengths, values = _get_varints(data[at:at + n]), np.frombuffer(data[at + n:], np.uint8)
     if len(lengths) != len(values) or int(lengths.sum()) != size:
-        raise BitstreamError(f"run-length: {len(lengths)} lengths that add up to {int(lengths.sum())} for {len(values)} values and {size} bytes")
+        raise BitstreamError(f"run-length: {len(lengths)} lengths that add up to {int(lengths.sum())} "
+                             f"for {len(values)} values and {size} bytes")
     return np.repeat(values, lengths).tobytes()
 
 # %% ../nbs/21_entropy.ipynb #00bdd2f5
@@ -63,9 +64,9 @@ def pack_bits(
     "Write each value with its width."
     values = np.asarray(values, np.uint32)
     widths = np.broadcast_to(np.asarray(widths, np.int64), values.shape)
-    out, carry, step = [], np.zeros(0, np.uint8), 1 << 18
-    for k in range(0, len(values), step):
-        v, w = values[k:k + step], widths[k:k + step]
+    out, carry, part = [], np.zeros(0, np.uint8), 1 << 18        # in parts, to keep the memory small
+    for k in range(0, len(values), part):
+        v, w = values[k:k + part], widths[k:k + part]
         bits = np.unpackbits(v.astype(">u4").view(np.uint8).reshape(-1, 4), axis=1)
         bits = np.concatenate([carry, bits[np.arange(32) >= 32 - w[:, None]]])
         whole = len(bits) // 8 * 8
@@ -95,7 +96,7 @@ MAX_CODE = 15 # longest Huffman code, bits
 
 def code_lengths(
     counts: np.ndarray, # (n,) how often each symbol occurs, at least one of them
-) -> np.ndarray: # uint8 (n,), bits of each symbol's code, 0 for symbols that do not occur, at most `MAX_CODE`
+) -> np.ndarray: # uint8 (n,), bits of each symbol's code, at most `MAX_CODE`; 0 for symbols that do not occur
     "Lengths of Huffman's code."
     counts = np.asarray(counts, np.int64)
     used = np.flatnonzero(counts)
@@ -111,10 +112,13 @@ def code_lengths(
         if lengths.max() <= MAX_CODE: return lengths
         counts = np.where(counts > 0, counts // 2 + 1, 0)
 
+# %% ../nbs/21_entropy.ipynb #0064856f
 def canonical_codes(
     lengths: np.ndarray, # (n,) from `code_lengths`
 ) -> np.ndarray: # uint32 (n,), the code of each symbol in its lowest bits
-    "The canonical code: symbols by length, then by value, numbered upwards. `BitstreamError` if no code has these lengths."
+    """The canonical code: symbols by length, then by value, numbered upwards.
+
+    `BitstreamError` if no code has these lengths."""
     lengths = np.asarray(lengths, np.int64)
     used = lengths[lengths > 0]
     room = int((1 << MAX_CODE - used).sum())                     # Kraft's sum, in units of 2**-MAX_CODE
@@ -141,42 +145,51 @@ def huffman_encode(
     streams = [pack_bits(codes[x[k::n]], lengths[x[k::n]]) for k in range(n)]
     return pack_bits(lengths, 4) + _put_varints(np.array([len(s) for s in streams])) + b"".join(streams)
 
+# %% ../nbs/21_entropy.ipynb #be928271
+def _code_table(lengths):
+    "uint16 (2**MAX_CODE,): symbol << 4 | length for every 15 bits that may come; 0 where no code leads."
+    codes = canonical_codes(lengths)
+    table = np.zeros(1 << MAX_CODE, np.uint16)
+    for s in np.flatnonzero(lengths):
+        room = MAX_CODE - int(lengths[s])
+        table[int(codes[s]) << room:int(codes[s]) + 1 << room] = s << 4 | int(lengths[s])
+    return table
+
 def huffman_decode(
     data: bytes, # from `huffman_encode`
     size: int, # bytes that must come out
 ) -> bytes:
     "Inverse of `huffman_encode`, all streams in lockstep; `BitstreamError` on damage."
     if size == 0 and not data: return b""
-    lengths = unpack_bits(data[:128], np.full(256, 4))
-    codes = canonical_codes(lengths)
-    table = np.zeros(1 << MAX_CODE, np.uint16)                   # symbol and length, for every 15 bits that may come; 0 where no code leads
-    for s in np.flatnonzero(lengths):
-        room = MAX_CODE - int(lengths[s])
-        table[int(codes[s]) << room:int(codes[s]) + 1 << room] = s << 4 | int(lengths[s])
-
+    table = _code_table(unpack_bits(data[:128], np.full(256, 4)))
     n, at, ends = _n_streams(size), 128, [0]
     for _ in range(n):
         length, at = read_varint(data, at)
         ends.append(ends[-1] + length)
-    if len(data) - at != ends[-1]: raise BitstreamError(f"huffman: {len(data) - at} bytes where the streams need {ends[-1]}")
+    if len(data) - at != ends[-1]:
+        raise BitstreamError(f"huffman: {len(data) - at} bytes where the streams need {ends[-1]}")
     raw = np.frombuffer(data[at:] + bytes(4), np.uint8).astype(np.uint32)
     windows = raw[:-2] << 16 | raw[1:-1] << 8 | raw[2:]          # the 24 bits from each byte on
     place, stop = 8 * np.array(ends[:-1]), 8 * np.array(ends[1:])
+    before = place
     out = np.zeros((-(-size // n), n), np.uint8)
     for row in out:
-        entry = table[windows[place >> 3] >> (24 - MAX_CODE - (place & 7)).astype(np.uint32) & (1 << MAX_CODE) - 1]
+        before = place
+        shift = (24 - MAX_CODE - (place & 7)).astype(np.uint32)
+        entry = table[windows[place >> 3] >> shift & (1 << MAX_CODE) - 1]
         row[:] = entry >> 4
         place = np.minimum(place + (entry & 15), 8 * ends[-1])
     short = np.arange(n) >= size - (len(out) - 1) * n            # these streams have no symbol in the last row
-    last = np.where(short, place - (entry & 15), place)
-    if (last > stop).any() or (stop - last >= 8).any(): raise BitstreamError("huffman: a stream does not end where it should")
+    last = np.where(short, before, place)
+    if (last > stop).any() or (stop - last >= 8).any():
+        raise BitstreamError("huffman: a stream does not end where it should")
     return out.reshape(-1)[:size].tobytes()
 
 # %% ../nbs/21_entropy.ipynb #2b615dd2
 _LZW_FULL = 1 << 16 # entries after which the dictionary is emptied
 
 def _lzw_widths(n: int) -> np.ndarray:
-    "Bits of the first n codes: the dictionary has 256 + k entries when code k of a round is written."
+    "Bits of the first n codes: the dictionary has 256 + k entries when the encoder writes code k of a round."
     k = np.arange(n) % (_LZW_FULL - 256)
     return np.maximum(np.ceil(np.log2(np.arange(256, _LZW_FULL + 1))).astype(np.int64)[k], 8)
 
@@ -201,6 +214,7 @@ def lzw_encode(
     if word >= 0: codes.append(word)
     return write_varint(len(codes)) + pack_bits(codes, _lzw_widths(len(codes)))
 
+# %% ../nbs/21_entropy.ipynb #b89cbc97
 def lzw_decode(
     data: bytes, # from `lzw_encode`
     size: int, # bytes that must come out
@@ -210,9 +224,9 @@ def lzw_decode(
     if n > size: raise BitstreamError(f"lzw: {n} codes for {size} bytes")
     codes = unpack_bits(data[at:], _lzw_widths(n)).tolist()
     singles = [bytes([b]) for b in range(256)]
-    out, words, total = [], singles.copy(), 0
-    for k in range(n):
-        code = codes[k]
+    out, words, word, total = [], [], b"", 0
+    for k, code in enumerate(codes):
+        last = word
         fresh = k % (_LZW_FULL - 256) == 0                       # the encoder has just emptied its dictionary
         if fresh:
             words = singles.copy()
@@ -227,7 +241,6 @@ def lzw_decode(
         out.append(word)
         total += len(word)
         if total > size: break
-        last = word
     if total != size: raise BitstreamError(f"lzw: {total} bytes where {size} are expected")
     return b"".join(out)
 
@@ -239,10 +252,11 @@ def _groups(contexts: np.ndarray, n: int):
     starts = ends - np.diff(ends, prepend=0)
     return order, [(c, int(starts[c]), int(ends[c])) for c in np.flatnonzero(ends > starts)]
 
-def _model(row):
-    return constriction.stream.model.Categorical(row / 65536, perfect=False)               # exact in binary: the integers arrive unchanged
+def _categorical(row):
+    "constriction's model of one row of a table. The division is exact in binary: the integers arrive unchanged."
+    return constriction.stream.model.Categorical(row / 65536, perfect=False)
 
-_GAMMA = np.array([[1 << 15 - k for k in range(16)] + [1]], np.int64) # how many bits an escaped number has: geometric, sums to 2**16
+_GAMMA = np.array([[1 << 15 - k for k in range(16)] + [1]], np.int64) # bits of a rare number: geometric, sums to 2**16
 
 # %% ../nbs/21_entropy.ipynb #2b28c1c5
 class RangeEncoder:
@@ -261,14 +275,15 @@ class RangeEncoder:
         contexts = np.broadcast_to(contexts, symbols.shape).ravel()
         order, groups = _groups(contexts, len(tables))
         ordered = symbols.ravel()[order].astype(np.int32)
-        for c, a, b in groups: self._stream.encode(ordered[a:b], _model(tables[c]))
+        for c, a, b in groups: self._stream.encode(ordered[a:b], _categorical(tables[c]))
 
     def put_bits(self,
         values: np.ndarray, # unsigned integers, any shape
         n_bits: int, # 0..24
     ):
         "Code integers below 2**n_bits that are all alike likely (signs, low bits)."
-        if n_bits and np.size(values): self._stream.encode(np.ravel(values).astype(np.int32), constriction.stream.model.Uniform(1 << n_bits))
+        if n_bits and np.size(values):
+            self._stream.encode(np.ravel(values).astype(np.int32), constriction.stream.model.Uniform(1 << n_bits))
 
     def put_uint(self,
         values: np.ndarray, # unsigned integers below 2**16 - 1, any shape
@@ -285,7 +300,9 @@ class RangeEncoder:
 
 # %% ../nbs/21_entropy.ipynb #b24c0e0b
 class RangeDecoder:
-    "Reads what `RangeEncoder` coded: the same calls in the same order, with the same tables and contexts. Raises `BitstreamError` on damage."
+    """Reads what `RangeEncoder` coded: the same calls in the same order, with the same tables and contexts.
+
+    Raises `BitstreamError` on damage."""
 
     def __init__(self,
         data: bytes, # from `RangeEncoder.finish`
@@ -295,7 +312,8 @@ class RangeDecoder:
         self._stream = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
 
     def _decode(self, model, n):
-        if self._empty and n: raise BitstreamError("range coder: no data where some are needed") # constriction would invent symbols
+        if self._empty and n: # constriction would invent symbols
+            raise BitstreamError("range coder: no data where some are needed")
         try:
             return self._stream.decode(model, n)
         except AssertionError as e:
@@ -309,7 +327,7 @@ class RangeDecoder:
         contexts = np.asarray(contexts)
         order, groups = _groups(contexts.ravel(), len(tables))
         out = np.empty(contexts.size, np.int32)
-        for c, a, b in groups: out[order[a:b]] = self._decode(_model(tables[c]), b - a)
+        for c, a, b in groups: out[order[a:b]] = self._decode(_categorical(tables[c]), b - a)
         return out.reshape(contexts.shape)
 
     def get_bits(self,
@@ -317,7 +335,8 @@ class RangeDecoder:
         size: int, # how many
     ) -> np.ndarray: # int32 (size,)
         "Decode what `put_bits` coded."
-        return self._decode(constriction.stream.model.Uniform(1 << n_bits), size) if n_bits and size else np.zeros(size, np.int32)
+        if not (n_bits and size): return np.zeros(size, np.int32)
+        return self._decode(constriction.stream.model.Uniform(1 << n_bits), size)
 
     def get_uint(self,
         size: int, # how many
@@ -326,8 +345,8 @@ class RangeDecoder:
         width = self.get(np.zeros(size, np.int64), _GAMMA)
         v = np.int64(1) << width.astype(np.int64)
         for w in range(1, 17):
-            here = width == w
-            v[here] += self.get_bits(w, int(here.sum()))
+            which = width == w
+            v[which] += self.get_bits(w, int(which.sum()))
         return v - 1
 
     def finish(self):
@@ -365,7 +384,7 @@ class Counts:
 
 # %% ../nbs/21_entropy.ipynb #5cb2eb02
 def _blocks(size):
-    "Slices of 256, 256, 512, 1024 ... bytes, at most 2**16: little is lost on the first, and tables are made rarely."
+    "Slices of 256, 256, 512, 1024 ... bytes, at most 2**16: the first costs little, and tables are made rarely."
     a, step = 0, 256
     while a < size:
         yield slice(a, min(a + step, size))
@@ -395,7 +414,8 @@ def range_decode(
     return out.tobytes()
 
 # %% ../nbs/21_entropy.ipynb #ff66ca70
-CODERS = {"rle": (rle_encode, rle_decode), "lzw": (lzw_encode, lzw_decode), "huffman": (huffman_encode, huffman_decode), "range": (range_encode, range_decode)}
+CODERS = {"rle": (rle_encode, rle_decode), "lzw": (lzw_encode, lzw_decode),
+          "huffman": (huffman_encode, huffman_decode), "range": (range_encode, range_decode)}
 
 def _coder(name):
     if name not in CODERS: raise ValueError(f"unknown coder {name!r}; there are {', '.join(CODERS)}")
@@ -413,7 +433,9 @@ def decode_bytes(
     coder: str = "range", # the same
     limit: int = 2**31, # most bytes that may come out
 ) -> bytes:
-    "Inverse of `encode_bytes`. `BitstreamError` on damage, or if more than `limit` bytes would come out: checked before anything is allocated."
+    """Inverse of `encode_bytes`.
+
+    `BitstreamError` on damage, or if more than `limit` bytes would come out, before anything is allocated."""
     size, at = read_varint(data, 0)
     if size > limit: raise BitstreamError(f"{size} bytes are announced, at most {limit} may come")
     return _coder(coder)[1](data[at:], size)
