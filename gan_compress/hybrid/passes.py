@@ -128,7 +128,7 @@ def feature_layout(
     if p.phase == 1: layout.append(Feature("corners", c, d, width(d)))
     if p.phase == 2: layout.append(Feature("sides", c, d, 2 * width(d)))
     if d <= 4: layout.append(Feature("slopes", c, 0, 20 if d <= 2 else 5))
-    if c > 0: layout += [Feature("block", 0, e, width(e)) for e in (d, (d + 1) // 2)]
+    if c > 0: layout += [Feature("block", 0, e, width(e)) for e in (d, (d + 1) // 2)] # for d = 1 the same twice
     if c == 2: layout.append(Feature("block", 1, d, width(d)))
     return [*layout, Feature("one", c, 0, 1)]
 
