@@ -20,7 +20,7 @@ import numpy as np
 
 from .bitstream import BitstreamError, Chunk, Header, read_file, salvage, write_file
 from .entropy import rle_decode, rle_encode
-from .images import check
+from .images import check, resize
 
 # %% ../nbs/22_codec.ipynb #c7bb5746
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Codec:
     id: ClassVar[int] # 1..255, in the file
     version: ClassVar[int] = 1 # of the payload's format; files of older versions must stay readable
     knobs: ClassVar[tuple[str, ...]] = ("quality",) # fields that set the rate; at most one is given
-    quality_step: ClassVar[float | None] = 1 # finest step of quality that makes a difference; None: lossless, quality is ignored
+    quality_step: ClassVar[float | None] = 1 # finest step of quality that matters; None: lossless, quality is ignored
     decode_options: ClassVar[tuple[str, ...]] = () # keyword arguments that decode passes on
     encoder_only: ClassVar[tuple[str, ...]] = () # fields that a file does not hold, because decoding does not need them
     repeat_header: ClassVar[bool] = False # ask for a second header at the end of the file
@@ -39,11 +39,14 @@ class Codec:
     quality: float = 50.0 # 1..100, about JPEG's
 
     def __post_init__(self):
-        if isinstance(self.quality, bool) or not isinstance(self.quality, (int, float, np.number)) or not 1 <= self.quality <= 100:
+        number = isinstance(self.quality, (int, float, np.number)) and not isinstance(self.quality, bool)
+        if not (number and 1 <= self.quality <= 100):
             raise ValueError(f"quality must be 1..100, got {self.quality!r}")
 
     def parameters(self) -> dict:
-        "The fields that a file tells: of several knobs only the one that sets the rate, and none that only the encoder looks at."
+        """The fields that a file tells.
+
+        Of several knobs only the one that sets the rate, and no field that only the encoder looks at."""
         native = any(getattr(self, k) is not None for k in self.knobs if k != "quality")
         idle = {"quality"} if native or self.quality_step is None else {k for k in self.knobs if k != "quality"}
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in idle | set(self.encoder_only)}
@@ -83,7 +86,8 @@ class Codec:
         **options,
     ) -> np.ndarray: # uint8 picture of that shape
         "Decode the chunks; raises `BitstreamError` if what is there does not suffice."
-        if [c.tag for c in chunks] != [ord("P")]: raise BitstreamError(f"{self.name}: the chunk 'P' with the picture is missing")
+        if [c.tag for c in chunks] != [ord("P")]:
+            raise BitstreamError(f"{self.name}: the chunk 'P' with the picture is missing")
         return self.decode_payload(chunks[0].payload, shape, **options)
 
     def describe(self, chunks: list[Chunk], shape: tuple[int, ...]) -> dict:
@@ -100,26 +104,36 @@ class Entry(NamedTuple):
     needs: str = "" # importable name, and the extra of the same codec name that installs it
 
 CODECS = {
-    "dct": Entry(1, "gan_compress.codecs.dct", "DCT", "8x8 DCT with JPEG's tables or the thesis's threshold; range coder or run-length and Huffman"),
+    "dct": Entry(1, "gan_compress.codecs.dct", "DCT",
+        "8x8 DCT with JPEG's tables or the thesis's threshold; range coder or run-length and Huffman"),
     "kmeans": Entry(2, "gan_compress.codecs.palette", "KMeans", "palette of 2 to 256 colours by k-means"),
     "mediancut": Entry(3, "gan_compress.codecs.palette", "MedianCut", "palette of 2 to 256 colours by median cut"),
     "jpeg": Entry(4, "gan_compress.codecs.pillow", "JPEG", "JPEG by Pillow, optimised and progressive"),
-    "jpeg2000": Entry(5, "gan_compress.codecs.pillow", "JPEG2000", "JPEG 2000 by Pillow (OpenJPEG), irreversible wavelet"),
+    "jpeg2000": Entry(5, "gan_compress.codecs.pillow", "JPEG2000",
+        "JPEG 2000 by Pillow (OpenJPEG), irreversible wavelet"),
     "webp": Entry(6, "gan_compress.codecs.pillow", "WebP", "WebP by Pillow, slowest and best method"),
     "avif": Entry(7, "gan_compress.codecs.pillow", "AVIF", "AVIF by Pillow (AV1 intra frames)"),
     "png": Entry(8, "gan_compress.codecs.pillow", "PNG", "PNG by Pillow, optimised, lossless"),
-    "svd": Entry(10, "gan_compress.codecs.svd", "SVD", "singular value decomposition of the picture's patches, tile by tile"),
-    "fractal": Entry(11, "gan_compress.codecs.fractal", "Fractal", "partitioned iterated function system on a quadtree, decodes at any magnification"),
-    "wavelet": Entry(12, "gan_compress.codecs.wavelet", "Wavelet", "CDF 9/7 wavelet, bit planes coarse to fine, any prefix decodes"),
+    "svd": Entry(10, "gan_compress.codecs.svd", "SVD",
+        "singular value decomposition of the picture's patches, tile by tile"),
+    "fractal": Entry(11, "gan_compress.codecs.fractal", "Fractal",
+        "partitioned iterated function system on a quadtree, decodes at any magnification"),
+    "wavelet": Entry(12, "gan_compress.codecs.wavelet", "Wavelet",
+        "CDF 9/7 wavelet, bit planes coarse to fine, any prefix decodes"),
     "lossless-rle": Entry(14, "gan_compress.codecs.lossless", "LosslessRLE", "lossless: prediction, run-length"),
     "lossless-lzw": Entry(15, "gan_compress.codecs.lossless", "LosslessLZW", "lossless: prediction, LZW"),
-    "lossless-huffman": Entry(16, "gan_compress.codecs.lossless", "LosslessHuffman", "lossless: prediction, Huffman's code"),
-    "lossless-range": Entry(17, "gan_compress.codecs.lossless", "LosslessRange", "lossless: prediction, range coder with contexts"),
+    "lossless-huffman": Entry(16, "gan_compress.codecs.lossless", "LosslessHuffman",
+        "lossless: prediction, Huffman's code"),
+    "lossless-range": Entry(17, "gan_compress.codecs.lossless", "LosslessRange",
+        "lossless: prediction, range coder with contexts"),
     "jpegxl": Entry(18, "gan_compress.codecs.jpegxl", "JPEGXL", "JPEG XL by its Pillow plugin", needs="pillow_jxl"),
-    "dct-dwt": Entry(13, "gan_compress.codecs.dct_dwt", "DCTDWT", "wavelet levels with the 8x8 DCT on their approximation"),
-    "hybrid": Entry(20, "gan_compress.hybrid.codec", "Hybrid", "lapped approximate DCT, integer contexts, survives damage; a generator restores the picture"),
+    "dct-dwt": Entry(13, "gan_compress.codecs.dct_dwt", "DCTDWT",
+        "wavelet levels with the 8x8 DCT on their approximation"),
+    "hybrid": Entry(20, "gan_compress.hybrid.codec", "Hybrid",
+        "lapped approximate DCT, integer contexts, survives damage; a generator restores the picture"),
 }
 
+# %% ../nbs/22_codec.ipynb #3dabf3bb
 def list_codecs() -> dict[str, str]: # name -> one line
     "All codecs that can be used here."
     return {name: e.line for name, e in CODECS.items() if not e.needs or importlib.util.find_spec(e.needs)}
@@ -147,9 +161,11 @@ def _inflate(data, limit, what):
 
 def _pack_alpha(alpha):
     "Rows as differences, run-length, deflate."
-    return zlib.compress(rle_encode(np.diff(alpha, axis=0, prepend=np.zeros_like(alpha[:1])).tobytes()), 9)
+    rows = np.diff(alpha, axis=0, prepend=np.zeros_like(alpha[:1]))
+    return zlib.compress(rle_encode(rows.tobytes()), 9)
 
 def _unpack_alpha(data, shape):
+    "The inverse of `_pack_alpha`: uint8 (H, W). `BitstreamError` on damage."
     size = shape[0] * shape[1]
     rows = np.frombuffer(rle_decode(_inflate(data, 2 * size + 10, "alpha"), size), np.uint8).reshape(shape[:2])
     return np.cumsum(rows, axis=0, dtype=np.uint8)
@@ -161,7 +177,8 @@ def _file(codec, image, icc):
     chunks = list(codec.encode_chunks(colour))
     if image.shape[2:] == (4,): chunks.append(Chunk(ord("A"), _pack_alpha(image[..., 3])))
     if icc: chunks.append(Chunk(ord("I"), zlib.compress(icc, 9)))
-    header = Header(codec.id, codec.version, image.shape, codec.pack(), repeat=codec.repeat_header, short_crc=codec.short_crc)
+    header = Header(codec.id, codec.version, image.shape, codec.pack(), repeat=codec.repeat_header,
+                    short_crc=codec.short_crc)
     return write_file(header, chunks)
 
 # %% ../nbs/22_codec.ipynb #9c39710b
@@ -177,7 +194,7 @@ def fit_bpp(
     "Find the file of the largest quality in 1..100 (in steps of `step`) with at most `budget` bytes, in few encodes."
     enough = 0.98 * budget if step < 1 else budget
     sizes, best = {}, None                                       # log step -> log size of what was tried
-    low, high = -1, round(99 / step) + 1                         # qualities 1 + k * step: the last that fits, the first that does not
+    low, high = -1, round(99 / step) + 1                         # k of quality 1 + k * step: last to fit, first not to
     k, last, stalled = round(49 / step), None, 0
     while high - low > 1:
         file = make(1 + k * step)
@@ -200,7 +217,7 @@ def make_codec(
     name: str, # one of `list_codecs()`
     **params, # its fields; None counts as not given
 ) -> Codec:
-    "A codec from its name and parameters. `ValueError` for unknown parameters, values out of range or more than one knob."
+    "A codec by name; `ValueError` for unknown parameters, values out of range or more than one knob."
     cls = codec_class(name)
     params = {k: v for k, v in params.items() if v is not None}
     known = [f.name for f in fields(cls)]
@@ -210,11 +227,12 @@ def make_codec(
     if len(given) > 1: raise ValueError(f"{' and '.join(given)} exclude each other, give one")
     return cls(**params)
 
+# %% ../nbs/22_codec.ipynb #46e7a9a0
 def check_settings(
     codec: str, # one of `list_codecs()`
     *,
-    quality: float | None = None,
-    bpp: float | None = None,
+    quality: float | None = None, # as for `encode`
+    bpp: float | None = None, # as for `encode`
     **params, # the codec's own parameters
 ) -> type[Codec]: # the codec's class
     "`ValueError` for what `encode` would refuse whatever the picture."
@@ -223,9 +241,11 @@ def check_settings(
     if bpp is not None:
         given = [k for k in cls.knobs if params.get(k) is not None] + ["quality"] * (quality is not None)
         if given: raise ValueError(f"bpp and {given[0]} exclude each other, give one")
-        if not (isinstance(bpp, (int, float, np.number)) and 0 < bpp < math.inf): raise ValueError(f"bpp must be a positive number, got {bpp!r}")
+        if not (isinstance(bpp, (int, float, np.number)) and 0 < bpp < math.inf):
+            raise ValueError(f"bpp must be a positive number, got {bpp!r}")
     return cls
 
+# %% ../nbs/22_codec.ipynb #379f946b
 def encode(
     image: np.ndarray, # uint8 (H, W), (H, W, 3) or (H, W, 4)
     codec: str = "hybrid", # one of `list_codecs()`
@@ -237,8 +257,9 @@ def encode(
 ) -> bytes: # a whole .gcz file
     """Compress a picture.
 
-    `bpp` finds the best quality that fits: within 5 % below the rate for codecs with a continuous knob, else the largest step below. Raises `ValueError` if the rate
-    cannot be reached (naming the least size), if two of quality, bpp and the codec's own knob are given, or if anything else is out of range."""
+    `bpp` finds the best quality that fits: within 5 % below the rate for codecs with a continuous knob, else the
+    largest step below. Raises `ValueError` if the rate cannot be reached (naming the least size), if two of quality,
+    bpp and the codec's own knob are given, or if anything else is out of range."""
     image = check(image)
     cls = check_settings(codec, quality=quality, bpp=bpp, **params)
     if bpp is None: return _file(make_codec(codec, quality=quality, **params), image, icc)
@@ -248,20 +269,23 @@ def encode(
         file = _file(make_codec(codec, **params), image, icc)
         least, file = len(file), file if len(file) <= budget else None
     else:
-        file, least = fit_bpp(lambda q: _file(make_codec(codec, quality=q, **params), image, icc), cls.quality_step, budget)
+        def whole_file(q): return _file(make_codec(codec, quality=q, **params), image, icc)
+        file, least = fit_bpp(whole_file, cls.quality_step, budget)
     if file is None:
-        raise ValueError(f"bpp={bpp:g} ({budget} bytes) cannot be reached: the least file of codec {codec!r} for this picture "
-                         f"has {least} bytes, {8 * least / pixels:.4g} bpp")
+        raise ValueError(f"bpp={bpp:g} ({budget} bytes) cannot be reached: the least file of codec {codec!r} "
+                         f"for this picture has {least} bytes, {8 * least / pixels:.4g} bpp")
     return file
 
 # %% ../nbs/22_codec.ipynb #99a14195
 def _codec_of(header):
     "The codec that a header names, with its parameters; `BitstreamError` if it is not known here."
     name = next((n for n, e in CODECS.items() if e.id == header.codec_id), None)
-    if name is None: raise BitstreamError(f"header: codec {header.codec_id} is not known to this version of gan_compress")
+    if name is None:
+        raise BitstreamError(f"header: codec {header.codec_id} is not known to this version of gan_compress")
     cls = codec_class(name)
     if header.codec_version > cls.version:
-        raise BitstreamError(f"header: version {header.codec_version} of codec {name!r} is newer than this program's ({cls.version})")
+        raise BitstreamError(f"header: version {header.codec_version} of codec {name!r} is newer than "
+                             f"this program's ({cls.version})")
     try:
         return cls.unpack(header.params)
     except (ValueError, struct.error, IndexError, OverflowError) as e:
@@ -269,18 +293,34 @@ def _codec_of(header):
 
 def _open(data, strict):
     "Header, codec, the codec's chunks, the others by tag, what is wrong."
-    if not isinstance(data, (bytes, bytearray, memoryview)): raise TypeError(f"expected the bytes of a .gcz file, got {type(data).__name__}")
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"expected the bytes of a .gcz file, got {type(data).__name__}")
     header, chunks, wrong = (*read_file(bytes(data)), []) if strict else salvage(bytes(data))
-    extra = {ord("A"): "alpha", ord("I"): "icc"}
-    return header, _codec_of(header), [c for c in chunks if c.tag not in extra], {extra[c.tag]: c.payload for c in chunks if c.tag in extra}, wrong
+    names = {ord("A"): "alpha", ord("I"): "icc"}
+    own = [c for c in chunks if c.tag not in names]
+    extra = {names[c.tag]: c.payload for c in chunks if c.tag in names}
+    return header, _codec_of(header), own, extra, wrong
 
+def _alpha(header, extra, strict, wrong):
+    "The transparency, uint8 (H, W); where it is lost and `strict` is not set, opaque, and said so in `wrong`."
+    try:
+        if "alpha" not in extra: raise BitstreamError("the chunk 'A' with the transparency is missing")
+        return _unpack_alpha(extra["alpha"], header.shape)
+    except BitstreamError:
+        if strict: raise
+    wrong.append("the transparency is lost, the picture is opaque")
+    return np.full(header.shape[:2], 255, np.uint8)
+
+# %% ../nbs/22_codec.ipynb #8506fef4
 def decode(
     data: bytes, # a whole .gcz file
     *,
     strict: bool = True, # False: return what can be saved of a damaged file, with a warning that says what is lost
     **options, # decode options of the codec, e.g. `scale`
 ) -> np.ndarray: # uint8 picture
-    """Decompress a picture. `BitstreamError` for anything that is wrong with the data; `ValueError` for an option that the codec does not have."""
+    """Decompress a picture.
+
+    `BitstreamError` for anything that is wrong with the data, `ValueError` for an option that the codec lacks."""
     header, codec, chunks, extra, wrong = _open(data, strict)
     for k in options:
         if k not in codec.decode_options: raise ValueError(f"codec {codec.name!r} has no decode option {k!r}")
@@ -289,21 +329,13 @@ def decode(
         image = codec.decode_chunks(chunks, shape, strict, **options)
     except BitstreamError:
         raise
-    except (ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError, AssertionError, MemoryError, struct.error) as e:
+    except (ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError, AssertionError, MemoryError,
+            struct.error) as e:
         if options and isinstance(e, ValueError): raise
         raise BitstreamError(f"{codec.name}: the payload is damaged ({type(e).__name__}: {e})") from e
     if header.shape[2:] == (4,):
-        try:
-            alpha = _unpack_alpha(extra["alpha"], header.shape) if "alpha" in extra else None
-        except BitstreamError:
-            if strict: raise
-            alpha = None
-        if alpha is None:
-            if strict: raise BitstreamError("the chunk 'A' with the transparency is missing")
-            wrong.append("the transparency is lost, the picture is opaque")
-            alpha = np.full(header.shape[:2], 255, np.uint8)
+        alpha = _alpha(header, extra, strict, wrong)
         if image.shape[:2] != alpha.shape: # decoded at another scale
-            from gan_compress.images import resize
             alpha = resize(alpha, image.shape[:2])
         image = np.dstack([image, alpha])
     if wrong: warnings.warn("; ".join(wrong), stacklevel=2)
@@ -312,7 +344,7 @@ def decode(
 # %% ../nbs/22_codec.ipynb #052ece9a
 def inspect(
     data: bytes, # a .gcz file, whole or damaged
-) -> dict: # codec, version, shape, parameters, bytes, bpp, header bytes, chunks, icc, damage, and the codec's own facts
+) -> dict: # codec, version, shape, parameters, sizes in bytes, bpp, chunks, icc, damage, and the codec's own facts
     "What a file says about itself, without decoding the picture. `BitstreamError` only if no header is whole."
     header, codec, chunks, extra, wrong = _open(data, strict=False)
     facts = {
