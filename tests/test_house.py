@@ -343,3 +343,22 @@ def test_sources_name_no_machine():
     pattern = re.compile(r"(?<![\w.:/])/(home|root|work|Users|mnt)/\w+")
     found = [f"{where}: {m[0]}" for where, text in texts + sources() for m in pattern.finditer(text)]
     assert not found, "\n" + "\n".join(found)
+
+
+# ---- links ---------------------------------------------------------------------------------------------------------
+
+
+def test_links_lead_to_files():
+    "Relative links of pages and READMEs exist, and a page's Colab badge opens that page."
+    texts = {p: p.read_text(encoding="utf-8") for p in [*(ROOT / "results").rglob("*.md"), ROOT / "README.md"]}
+    for path in notebooks():
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        texts[path] = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    faults = []
+    for path, text in texts.items():
+        links = [link for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) if not re.match(r"\w+:", link)]
+        faults += [f"{path.relative_to(ROOT)}: no {link}" for link in links if not (path.parent / link).exists()]
+        badges = re.findall(r"colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/[\w.-]+/([^)\s]+)", text)
+        wrong = [b for b in badges if path.suffix == ".ipynb" and b != path.relative_to(ROOT).as_posix()]
+        faults += [f"{path.relative_to(ROOT)}: the badge opens {badge}" for badge in wrong]
+    assert not faults, "\n" + "\n".join(faults)
