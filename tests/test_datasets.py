@@ -69,8 +69,9 @@ def test_class_folders_boxes_and_cache(tmp_path):
     found = load("cars", "train", 64, tmp_path, cache=tmp_path / "cache")
     assert found.classes == tuple(sorted(data.classes)) and len(found) == 12 and found.name == "cars-train"
     again = load("cars", "train", 64, tmp_path, cache=tmp_path / "cache")
-    assert np.array_equal(found.images, again.images) and again.classes == found.classes and again.report == found.report
-    save(next((tmp_path / "cars" / "train" / "car").iterdir()), data.images[1])       # another picture under the same name
+    assert np.array_equal(found.images, again.images)
+    assert again.classes == found.classes and again.report == found.report
+    save(next((tmp_path / "cars" / "train" / "car").iterdir()), data.images[1])    # another picture, the same name
     assert not np.array_equal(load("cars", "train", 64, tmp_path, cache=tmp_path / "cache").images, found.images)
 
 
@@ -122,6 +123,9 @@ def test_errors_say_what_and_where(tmp_path, monkeypatch):
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="1 unreadable"):
         load(tmp_path)
+    save(tmp_path / "b.png", np.full((80, 80), 128, np.uint8))
+    with pytest.raises(ValueError, match="1 unreadable, 1 almost uniform"):
+        load(tmp_path)
     with pytest.raises(ValueError, match="no download for 'cats'"):
         datasets.download("cats")
 
@@ -130,7 +134,7 @@ def test_errors_say_what_and_where(tmp_path, monkeypatch):
 def test_real_sets(name, least):
     root = os.environ.get("GAN_COMPRESS_DATA")
     if not root or not os.path.isdir(os.path.join(root, name)):
-        warnings.warn(f"GAN_COMPRESS_DATA has no {name}: the real set was not read")
+        warnings.warn(f"GAN_COMPRESS_DATA has no {name}: the real set was not read", stacklevel=1)
         pytest.skip("GAN_COMPRESS_DATA is not set or has no such set")
     found = load(name, "train", 32, limit=400)
     assert len(found) > 350 and len(found.classes) == least and found.report.found == 400

@@ -23,9 +23,10 @@ OURS = { # name in metrics.json -> our function and options
 
 
 def shared_pairs():
-    "The folder of all reference pairs: GAN_COMPRESS_REFERENCE, or `reference` beside GAN_COMPRESS_DATA; None if there is none."
+    "All reference pairs: GAN_COMPRESS_REFERENCE, or `reference` beside GAN_COMPRESS_DATA; None if there is no folder."
     folder = os.environ.get("GAN_COMPRESS_REFERENCE")
-    if not folder and os.environ.get("GAN_COMPRESS_DATA"): folder = Path(os.environ["GAN_COMPRESS_DATA"]).parent / "reference"
+    if not folder and os.environ.get("GAN_COMPRESS_DATA"):
+        folder = Path(os.environ["GAN_COMPRESS_DATA"]).parent / "reference"
     folder = folder and Path(folder) / "metrics"
     return folder if folder and (folder / "metrics.json").exists() else None
 
@@ -34,8 +35,10 @@ def agree(folder, pair, table):
     "Every value of a pair is met within the tolerance that the table gives for it."
     reference, distorted = load(folder / pair["reference"]), load(folder / pair["distorted"])
     for name, (function, options) in OURS.items():
-        value, expected = getattr(metrics, function)(reference, distorted, **options), float(pair["values"][name])
-        assert value == expected or abs(value - expected) <= table[name]["tolerance"], (pair["name"], name, value, expected)
+        value = getattr(metrics, function)(reference, distorted, **options)
+        expected = float(pair["values"][name])
+        close = value == expected or abs(value - expected) <= table[name]["tolerance"]
+        assert close, (pair["name"], name, value, expected)
 
 
 def pairs_of(folder):
@@ -50,7 +53,8 @@ def test_authors_values(pair):
 def test_authors_values_of_all_pairs():
     folder = shared_pairs()
     if folder is None:
-        pytest.skip("NOT TESTED: all reference pairs; set GAN_COMPRESS_REFERENCE to the folder that holds metrics/metrics.json")
+        pytest.skip("NOT TESTED: all reference pairs; "
+                    "set GAN_COMPRESS_REFERENCE to the folder that holds metrics/metrics.json")
     table = pairs_of(folder)
     assert len(table["pairs"]) >= 13
     for pair in table["pairs"]: agree(folder, pair, table["metrics"])
@@ -79,7 +83,8 @@ def test_identical_pictures_are_ideal(shape, content):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(6, 40), st.integers(6, 40), st.booleans(), st.integers(0, 255), st.integers(0, 255), st.integers(0, 2 ** 32 - 1))
+@given(st.integers(6, 40), st.integers(6, 40), st.booleans(), st.integers(0, 255), st.integers(0, 255),
+       st.integers(0, 2 ** 32 - 1))
 def test_finite_and_in_range(h, w, colour, level, other, seed):
     "Flat and busy pictures against each other: never NaN, always in the range that the docstring names."
     rng = np.random.default_rng(seed)
@@ -90,7 +95,8 @@ def test_finite_and_in_range(h, w, colour, level, other, seed):
         for y in pictures:
             values = measure(x, y, names)
             assert values["psnr"] >= 0
-            for name in names[1:]: assert (-1 if name in ("ssim", "rfsim") else 0) <= values[name] <= 1 + 1e-12, (name, values)
+            for name in names[1:]:
+                assert (-1 if name in ("ssim", "rfsim") else 0) <= values[name] <= 1 + 1e-12, (name, values)
             assert values["gmsd"] <= .53 # 0.5 sqrt(N / (N - 1)) on the smallest map
 
 
@@ -102,12 +108,14 @@ def test_bad_pairs_are_refused_with_their_sizes(name):
     with pytest.raises(ValueError, match=r"\(200, 180, 3\).*\(200, 180\)"): function(x, x[..., 0])
     with pytest.raises(ValueError, match="uint8"): function(x, x.astype(np.float32))
     with pytest.raises(ValueError, match="uint8"): function(x.astype(np.uint16), x.astype(np.uint16))
-    with pytest.raises(ValueError, match="RGBA"): function(np.zeros((200, 180, 4), np.uint8), np.zeros((200, 180, 4), np.uint8))
+    rgba = np.zeros((200, 180, 4), np.uint8)
+    with pytest.raises(ValueError, match="RGBA"): function(rgba, rgba)
     with pytest.raises(ValueError, match="empty"): function(x[:0], x[:0])
     least = LEAST_SIDE[name]
     function(x[:least, :least], x[:least, :least])
     if least > 1:
-        with pytest.raises(ValueError, match=f"at least {least}x{least} pixels, got {least - 1}x180"): function(x[:least - 1], x[:least - 1])
+        with pytest.raises(ValueError, match=f"at least {least}x{least} pixels, got {least - 1}x180"):
+            function(x[:least - 1], x[:least - 1])
 
 
 def test_unknown_names_are_refused():
