@@ -187,6 +187,7 @@ def _draw_published(ax, published, metric, low, high):
             names.append(_name_end(ax, bpp[shown], values[shown], name, color="0.5", fontsize=8))
     return names
 
+# %% ../nbs/43_plots.ipynb #6731088c
 def _set_axes(ax, metric, low, high):
     "Scales and labels of a panel: better is upwards, ticks carry the values of the metric."
     from matplotlib.ticker import LogLocator
