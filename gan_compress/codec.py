@@ -200,15 +200,19 @@ def fit_bpp(
         file = make(1 + k * step)
         sizes[_log_step(1 + k * step)] = math.log(len(file))
         fits = len(file) <= budget
-        if fits: low, best = k, file
-        else: high = k
+        if fits:
+            low, best = k, file
+        else:
+            high = k
         if fits and len(file) >= enough: break
         stalled, last = stalled + 1 if fits == last else 0, fits
         goal = math.log(max(enough + budget, 1) / 2)
         near = sorted(sizes, key=lambda s: abs(sizes[s] - goal))[:2]
         slope = (sizes[near[0]] - sizes[near[1]]) / (near[0] - near[1]) if len(near) > 1 else -1
-        if slope < 0 and stalled < 3: k = round((_quality(near[0] + (goal - sizes[near[0]]) / slope) - 1) / step)
-        else: k, stalled = (low + high) // 2, 0
+        if slope < 0 and stalled < 3:
+            k = round((_quality(near[0] + (goal - sizes[near[0]]) / slope) - 1) / step)
+        else:
+            k, stalled = (low + high) // 2, 0
         k = min(max(k, low + 1), high - 1)
     return best, round(math.exp(min(sizes.values())))
 
