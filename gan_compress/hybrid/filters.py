@@ -21,7 +21,7 @@ def classify(
 ) -> np.ndarray: # uint8 (H, W), 0..N_CLASSES - 1
     """What kind of place a pixel stands in.
 
-    How strong the gradients around it are (6 grades), how much they agree (3), and in which of 8 directions if they do."""
+    How strong the gradients around it are (6 grades), how much they agree (3), in which of 8 directions if they do."""
     x = (luma >> 2).astype(np.float32)
     gx, gy = np.zeros_like(x), np.zeros_like(x)
     gx[:, 1:-1], gy[1:-1] = x[:, 2:] - x[:, :-2], x[2:] - x[:-2]
