@@ -47,9 +47,9 @@ def decoded(path, out):
 
 def by_keras(weights, inputs, out):
     "What Keras says to what onnxruntime saw."
-    from gan_compress.hybrid.training import caller, load_network
+    from gan_compress.hybrid.training import load_network, one_by_one
     with np.load(inputs) as f:
-        np.save(out, caller(load_network(weights))(*[f[k] for k in ("filtered", "coded", "gains")]))
+        np.save(out, one_by_one(load_network(weights))(*[f[k] for k in ("filtered", "coded", "gains")]))
     return {}
 
 
@@ -57,7 +57,7 @@ def stages(photos, work):
     "All stages in miniature: straight, and interrupted; then an export where TensorFlow runs."
     import keras
 
-    from gan_compress import hybrid_training as training
+    from gan_compress.hybrid import training
     common = dict(batch=2, pairs=6, validation=2, every=2, progress=False)
     log = training.train_hybrid(photos, work, "fidelity", 6, **common)
     again = training.train_hybrid(photos, work, "fidelity", 6, **common)         # finished: nothing to do
@@ -81,19 +81,22 @@ def stages(photos, work):
         pass
     training.save_checkpoint = save_checkpoint
     resumed = training.train_hybrid(photos, place, "joint", 6, **common, **weights)
-    weights = {"start": Path(work) / "joint" / "best.npz", "encoder": Path(work) / "joint" / "encoder.npz"}
+    weights = {"start": Path(work) / "joint" / "best.npz", "analysis": Path(work) / "joint" / "analysis.npz"}
     fitted = training.train_hybrid(photos, place, "fidelity", 2, **common, **weights)
     perceptual = training.train_hybrid(photos, work, "perceptual", 4, 1e-3, **common, **weights)
-    half = [training.train_hybrid(photos, place / "half", stage, 2, **common, precision="bfloat16", **weights) for stage in ("joint", "perceptual")]
+    half = [training.train_hybrid(photos, place / "half", stage, 2, **common, precision="bfloat16", **weights)
+            for stage in ("joint", "perceptual")]
     refused = []
-    for arguments in (dict(steps=8), dict(stage="both"), dict(steps=0), dict(stage="perceptual", start=Path(work) / "none.npz")):
+    missing = dict(stage="perceptual", start=Path(work) / "none.npz")
+    for arguments in (dict(steps=8), dict(stage="both"), dict(steps=0), missing):
         try:
             training.train_hybrid(photos, work, **{"stage": "fidelity", "steps": 6, **common, **arguments})
         except (ValueError, FileNotFoundError) as error:
             refused.append(str(error))
     if keras.backend.backend() == "tensorflow":
         training.export_network(Path(work) / "perceptual" / "best.npz", Path(work) / "out.onnx")
-    return dict(log=log, again=again, joint=joint, resumed=resumed, fitted=fitted, perceptual=perceptual, half=half, refused=refused)
+    return dict(log=log, again=again, joint=joint, resumed=resumed, fitted=fitted, perceptual=perceptual, half=half,
+                refused=refused)
 
 
 WRONG = {                                      # words of a command -> what it has to say; {0} is a folder
@@ -193,6 +196,7 @@ def test_files_of_every_release_decode_for_ever(number):
     golden = Path(__file__).parent / "golden" / f"hybrid_networks_{number}"
     data = golden.with_suffix(".gcz").read_bytes()
     assert gc.inspect(data)["parameters"]["networks"] == number
+    assert gc.inspect(data)["networks"] == {1: "fidelity, perceptual", 2: "analysis, fidelity, perceptual"}[number]
     assert np.abs(gc.decode(data, realism=.5).astype(int) - load(golden.with_suffix(".png"))).max() <= 1
 
 
@@ -279,14 +283,17 @@ def test_all_stages(backend, tmp_path):
     log = result["log"]
     assert [row["step"] for row in log] == [2, 4, 6] and all(np.isfinite(list(row.values())).all() for row in log)
     assert result["again"] == log and result["resumed"] == result["joint"]      # to the last digit
-    assert [row["step"] for row in result["joint"]] == [2, 4, 6] and result["joint"][-1]["bpp"] > 0 and result["fitted"][-1]["step"] == 2
+    assert [row["step"] for row in result["joint"]] == [2, 4, 6] and result["joint"][-1]["bpp"] > 0
+    assert result["fitted"][-1]["step"] == 2
     assert [row["step"] for row in result["perceptual"]] == [2, 4] and result["perceptual"][-1]["d_loss"] > 0
     assert all(np.isfinite(list(run[-1].values())).all() for run in result["half"])
-    assert len(result["refused"]) == 4 and "give another folder" in result["refused"][0] and "no weights to begin with" in result["refused"][3]
+    refused = result["refused"]
+    assert len(refused) == 4 and "give another folder" in refused[0] and "no weights to begin with" in refused[3]
     if backend == "tensorflow":
         import onnxruntime
         session = onnxruntime.InferenceSession(str(tmp_path / "run" / "out.onnx"))
-        out = networks.run_session(session, *[np.zeros((4, 5, networks.N_BANDS), np.float32)] * 2, networks.step_weights(20.))
+        nothing = np.zeros((4, 5, networks.N_BANDS), np.float32)
+        out = networks.run_session(session, nothing, nothing, networks.step_weights(20.))
         assert out.shape == (4, 5, networks.N_BANDS)
 
 
