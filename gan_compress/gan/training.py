@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['augment', 'Players', 'gradient_penalty', 'share_of_wins', 'discriminator_loss', 'generator_loss', 'GAN',
            'measure_statistics', 'pictures', 'load_generator', 'generate', 'write_pictures', 'interpolate',
-           'evaluate_run', 'diagnose', 'Run', 'machine', 'check_data', 'prepare', 'keep', 'resume', 'train_epoch',
-           'FixedSample', 'is_best', 'train', 'train_classifier', 'outputs', 'accuracy', 'classifier_features']
+           'evaluate_run', 'diagnose', 'Run', 'machine', 'check_data', 'prepare', 'keep', 'write_sheet', 'resume',
+           'train_epoch', 'FixedSample', 'is_best', 'advance', 'train', 'train_classifier', 'outputs', 'accuracy',
+           'classifier_features']
 
 # %% ../../nbs/13_gan_training.ipynb #82cedd73
 import hashlib
@@ -259,7 +260,7 @@ def load_generator(
     path = Path(folder)
     path = path / "generator.npz" if path.is_dir() else path
     if not path.is_file():
-        raise FileNotFoundError(f"no trained generator at {path}: give the checkpoint folder of a run that has finished an epoch")
+        raise FileNotFoundError(f"no trained generator at {path}: give the folder of a run that has finished an epoch")
     about, arrays = read_checkpoint(path)
     stored, known = set(about["recipe"]), {field.name for field in fields(Recipe)}
     if stored != known:
@@ -440,6 +441,15 @@ def keep(
     save_checkpoint(folder / "last.npz", run.gan, about)
     write_atomic(folder / "history.json", json.dumps(about, indent=1).encode())
 
+def write_sheet(
+    folder: Path,       # of the run
+    epoch: int,         # from 1
+    fakes: np.ndarray,  # uint8 (N, H, W, C), of which the first 64 are taken
+):
+    "Write what the generator draws of the fixed sample as a picture."
+    (folder / "samples").mkdir(parents=True, exist_ok=True)
+    save(folder / "samples" / f"{epoch:04d}.png", contact_sheet(fakes[:64], 8).squeeze())
+
 def resume(
     folder: Path,  # of a run that was kept there, or of none
     run: Run,      # from `prepare`: its GAN, its best generator and its history receive what was kept
@@ -504,13 +514,31 @@ class FixedSample:
             row["kid"] = kid(self.real_features, random_conv(fakes)).value
         return fakes, row
 
-# %% ../../nbs/13_gan_training.ipynb #a10b002e
+# %% ../../nbs/13_gan_training.ipynb #a10b0035
 def is_best(
     history: list,  # rows of a run so far
 ) -> bool:          # whether its last row has the least KID; True for a run without KID
     "Whether the generator of the last epoch is the one to keep."
     return "kid" not in history[-1] or history[-1]["kid"] <= min(r["kid"] for r in history if np.isfinite(r["kid"]))
 
+def advance(
+    run: Run,                       # its GAN, history and best generator are changed
+    dataset: Dataset,               # to train on
+    sample: FixedSample,
+    test: Dataset | None = None,    # held-out pictures
+    callbacks: list | None = None,  # Keras callbacks
+) -> np.ndarray:                    # uint8 (N, H, W, C): what the generator draws of the fixed sample
+    "Train a run for one epoch, add a row to its history, and keep the best generator in mind."
+    gan, history = run.gan, run.history
+    row = train_epoch(gan, dataset, len(history), run.settings["seed"], test, callbacks)
+    measure_statistics(gan)
+    fakes, measured = sample.measure(gan.sampler)
+    history.append(row | measured)
+    history[-1]["alarm"] = diagnose(history, gan.recipe.loss)
+    if is_best(history): run.best.set_weights(gan.sampler.get_weights())
+    return fakes
+
+# %% ../../nbs/13_gan_training.ipynb #a10b002e
 def train(
     dataset: Dataset,                   # what to learn
     kind: str = "dcgan",                # "dcgan", "cgan" or "sgan"
@@ -540,28 +568,23 @@ def train(
     run, folder = prepare(dataset, kind, recipe, seed, precision, kid_pictures), folder and Path(folder)
     if folder: resume(folder, run)
     run.settings["machine"] = machine()
-    gan, history = run.gan, run.history
+    history = run.history
     if len(history) >= epochs: return run
-    sample = FixedSample(dataset, recipe, gan.n_classes, kid_pictures, seed)
+    sample = FixedSample(dataset, recipe, run.gan.n_classes, kid_pictures, seed)
     steps = len(dataset) // (recipe.batch * recipe.n_critic)
     from tqdm.auto import tqdm
     with tqdm(total=epochs * steps, initial=len(history) * steps, desc=f"{kind} {recipe.name}", leave=False,
               disable=not progress) as bar:
-        for epoch in range(len(history), epochs):
-            row = train_epoch(gan, dataset, epoch, seed, test, [_Bar(bar)] if progress else None)
-            measure_statistics(gan)
-            fakes, measured = sample.measure(gan.sampler)
-            history.append(row | measured)
-            alarm = history[-1]["alarm"] = diagnose(history, recipe.loss)
-            if alarm: warnings.warn(f"epoch {epoch + 1}: {alarm}", stacklevel=2)
-            if is_best(history): run.best.set_weights(gan.sampler.get_weights())
-            bar.set_postfix({k: f"{history[-1][k]:.3g}" for k in ("d_loss", "g_loss", "kid") if k in history[-1]})
-            ending = epoch + 1 == epochs or (stop and alarm)
+        while len(history) < epochs:
+            fakes = advance(run, dataset, sample, test, [_Bar(bar)] if progress else None)
+            last = history[-1]
+            if last["alarm"]: warnings.warn(f"epoch {last['epoch']}: {last['alarm']}", stacklevel=2)
+            bar.set_postfix({k: f"{last[k]:.3g}" for k in ("d_loss", "g_loss", "kid") if k in last})
+            ending = len(history) == epochs or (stop and last["alarm"])
             if folder:
-                (folder / "samples").mkdir(parents=True, exist_ok=True)
-                save(folder / "samples" / f"{epoch + 1:04d}.png", contact_sheet(fakes[:64], 8).squeeze())
-                due = ending or (epoch + 1) % save_every == 0
-                if due and np.isfinite(row["d_loss"] + row["g_loss"]): keep(folder, run)
+                write_sheet(folder, last["epoch"], fakes)
+                due = ending or last["epoch"] % save_every == 0
+                if due and np.isfinite(last["d_loss"] + last["g_loss"]): keep(folder, run)
             if ending: break
     return run
 
