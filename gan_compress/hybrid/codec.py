@@ -118,7 +118,7 @@ def encode_tile(
     aside = np.stack([transform.forward(p / np.float32(SAMPLE_SCALE)) for p in added])
     return TileEncoder(true - aside, step_q, tables, lagrange).run()
 
-# %% ../../nbs/58_hybrid_codec.ipynb #fd800a5e
+# %% ../../nbs/58_hybrid_codec.ipynb #295d5a01
 def encode_tiles(
     image: np.ndarray, # uint8 (H, W) or (H, W, 3)
     step_q: int, # quantiser step in 1/COEFF_SCALE
@@ -186,7 +186,7 @@ class Run(NamedTuple):
     count: int # segments
     data: bytes # their bits
 
-# %% ../../nbs/58_hybrid_codec.ipynb #03ef289b
+# %% ../../nbs/58_hybrid_codec.ipynb #931efa11
 def read_runs(
     chunks: list[Chunk],
     n_segments: int, # of the picture
@@ -228,7 +228,7 @@ def decode_runs(
             if strict: raise BitstreamError(f"hybrid: segments {first} to {first + count - 1}: {e}") from None
     return known
 
-# %% ../../nbs/58_hybrid_codec.ipynb #94634836
+# %% ../../nbs/58_hybrid_codec.ipynb #ea5b0125
 def fill_lost(
     coeffs: np.ndarray, # int32 (n, 64, h, w), changed
     lost: np.ndarray, # bool (h, w)
@@ -243,7 +243,7 @@ def fill_lost(
         guess = sum(w * blur(plane * known, sigma) for sigma, w in scales.items()) / weight
         plane[lost] = np.rint(guess[lost]).astype(np.int32)
 
-# %% ../../nbs/58_hybrid_codec.ipynb #68d1c04b
+# %% ../../nbs/58_hybrid_codec.ipynb #542fcca9
 def decode_latents(
     chunks: list[Chunk], # those of the file, or some of them
     shape: tuple[int, ...], # (H, W) or (H, W, 3)

@@ -19,9 +19,8 @@ from .filters import N_CLASSES, N_TAPS, classify, mirrored_differences
 from .lapped import COEFF_SCALE, LAPPED, SAMPLE_SCALE, LappedTransform
 from .networks import aim
 from .passes import N_GROUPS, PASSES, Feature, n_features, rows_of, take
-from gan_compress.hybrid.tables import (
-    DIRECT, FIELDS, N_CONTEXTS, N_SYMBOLS, WEIGHT_SCALE, THRESHOLDS, CodingTables, bit_costs, contexts, nearest_step,
-    to_symbols, unpack_tables)
+from .tables import DIRECT, FIELDS, N_CONTEXTS, N_SYMBOLS, THRESHOLDS, WEIGHT_SCALE
+from .tables import CodingTables, bit_costs, contexts, nearest_step, to_symbols, unpack_tables
 from .tile import LAGRANGE, TileEncoder
 from ..images import load, recode, resize, rgb_to_ycbcr, write_atomic
 from ..metrics import psnr

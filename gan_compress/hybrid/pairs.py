@@ -16,8 +16,8 @@ import numpy as np
 from .codec import analyse, tile_grid
 from .filters import decoded_planes
 from .lapped import COEFF_SCALE
-from .networks import (
-    CHROMA, N_BANDS, aim, analysis_inputs, forward_planes, network_features, stack_bands, step_weights)
+from .networks import CHROMA, N_BANDS, aim, analysis_inputs
+from .networks import forward_planes, network_features, stack_bands, step_weights
 from .passes import N_GROUPS, Pass, place
 from .tables import N_CONTEXTS, load_tables, nearest_step, tables_for
 from .tile import TileEncoder

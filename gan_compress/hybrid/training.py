@@ -19,14 +19,13 @@ import numpy as np
 from keras import ops
 
 from ..gan.models import policy
-from gan_compress.gan.step import (
-    SteppedModel, TwoOptimizers, apply_gradients, check_settings, load_checkpoint, move_average, save_checkpoint,
-    value_and_grad)
-from .losses import (
-    ANALYSIS, RGB, critic, gmsd_loss, residual_network, soft_quantise, squared_error, synthesis)
+from ..gan.step import SteppedModel, TwoOptimizers, apply_gradients, move_average, value_and_grad
+from ..gan.step import check_settings, load_checkpoint, save_checkpoint
+from .losses import ANALYSIS, RGB, critic, gmsd_loss, residual_network
+from .losses import soft_quantise, squared_error, synthesis
 from .networks import CHROMA, KNOTS, MEANS, N_BANDS
-from .pairs import (
-    VALIDATION_STEPS, arrange, arrange_for_coding, code_squares, make_pairs, photographs, turn)
+from .pairs import VALIDATION_STEPS, arrange, arrange_for_coding
+from .pairs import code_squares, make_pairs, photographs, turn
 from ..images import write_atomic
 
 # %% ../../nbs/63_hybrid_training.ipynb #e2fa93ee
