@@ -385,6 +385,7 @@ def _on_dask(tasks, scheduler):
         yield from pool(tasks)
 
 # %% ../nbs/41_benchmark.ipynb #ec1befe2
+# long: the signature says what each argument means, the docstring what each column holds
 def run(
     pictures: str | os.PathLike | Iterable | Mapping, # a folder; names of embedded pictures and files; {name: picture}
     codecs: str | Iterable[str] | Mapping, # names; or {label: {"codec": name, parameter: value, "decode": {...}}}

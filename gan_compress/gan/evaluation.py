@@ -29,6 +29,7 @@ def _filters(channels):
         channels = w.shape[1]
     return layers
 
+# %% ../../nbs/11_gan_evaluation.ipynb #cb6321bd
 def _statistics(x):
     "Mean, deviation and the means of the quarters of every channel, (N, 6 * C)."
     h, w = x.shape[1] // 2, x.shape[2] // 2
@@ -48,6 +49,7 @@ def _responses(images):
         found.append(_statistics(x))
     return np.concatenate(found, 1)
 
+# %% ../../nbs/11_gan_evaluation.ipynb #15466e1d
 @cache
 def _scale(size, channels):
     "Mean and deviation of every raw feature on 256 pictures of 1/f noise."
@@ -173,6 +175,7 @@ def _laplacian_pyramid(images):
         x = small
     return [*bands, x]
 
+# %% ../../nbs/11_gan_evaluation.ipynb #e6303550
 def sliced_wasserstein(
     real: np.ndarray,    # uint8 (N, S, S, C)
     fake: np.ndarray,    # uint8 (N, S, S, C), as many

@@ -89,6 +89,7 @@ class Recipe:
 
     def as_dict(self): return asdict(self) | {"augment": list(self.augment)}
 
+# %% ../../nbs/10_gan_models.ipynb #62d202b0
 AUGMENTS = ("color", "translation", "cutout")
 FAITHFUL = Recipe("faithful")
 MODERN = Recipe("modern", batch=64, kernel=4, conditioning="projection", ema=.999, flip=True)

@@ -410,6 +410,7 @@ def check_data(
     if test is not None and kind != "dcgan" and test.classes != dataset.classes:
         raise ValueError(f"training and test set have different classes ({n_classes} and {len(test.classes)})")
 
+# %% ../../nbs/13_gan_training.ipynb #c8447d3c
 def prepare(
     dataset: Dataset,   # to train on
     kind: str,          # "dcgan", "cgan" or "sgan"
@@ -539,6 +540,7 @@ def advance(
     return fakes
 
 # %% ../../nbs/13_gan_training.ipynb #a10b002e
+# long: the signature says what each argument means
 def train(
     dataset: Dataset,                   # what to learn
     kind: str = "dcgan",                # "dcgan", "cgan" or "sgan"
@@ -613,6 +615,7 @@ def train_classifier(
         model.fit(batch, known.labels[order], batch_size=min(recipe.batch, len(x)), shuffle=False, verbose=0)
     return model
 
+# %% ../../nbs/13_gan_training.ipynb #fc511d01
 def outputs(
     network: keras.Model,  # pictures (B, H, W, C) in -1..1 -> (B, D)
     images: np.ndarray,    # uint8 (N, H, W, C)
