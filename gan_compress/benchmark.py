@@ -24,7 +24,7 @@ import numpy as np
 
 from . import __version__
 from .codec import codec_class, decode, encode, make_codec
-from .images import PICTURES, SAMPLES, check, load, sample, write_atomic
+from .images import PICTURES, SAMPLES, check, load, on_white, sample, write_atomic
 from .metrics import LEAST_SIDE, METRICS, measure
 
 # %% ../nbs/41_benchmark.ipynb #11845b7c
@@ -124,13 +124,6 @@ def _reset_peak():
         return float("nan")
     return _resident("VmRSS")
 
-# %% ../nbs/41_benchmark.ipynb #83c420fe
-def _on_white(image):
-    "RGBA laid on white, others as they are."
-    if image.shape[2:] != (4,): return image
-    alpha = image[..., 3:] / 255
-    return np.rint(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-
 # %% ../nbs/41_benchmark.ipynb #887632fb
 def _encode(image, contender, rate):
     "A file at the given rate, and whether the rate could be reached; if not, the least file."
@@ -151,7 +144,7 @@ def _row(name, image, contender, rate, metrics):
             middle = time.process_time()
             decoded = decode(data, **contender.decode)
             end, peak = time.process_time(), _resident("VmHWM") - before
-            scores = measure(_on_white(image), _on_white(decoded), metrics)
+            scores = measure(on_white(image), on_white(decoded), metrics)
     except Exception as e:
         raise RuntimeError(f"{contender.codec} {rate | contender.params} on {name}: {type(e).__name__}: {e}") from e
     pixels = image.shape[0] * image.shape[1]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHAPES', 'CROPS', 'BODIES', 'Dataset', 'shapes', 'find_pictures', 'Annotations', 'read_annotations', 'near_copies',
-           'Report', 'load_folder', 'data_root', 'download', 'load', 'body_types', 'split', 'hide_labels']
+           'LoadReport', 'load_folder', 'data_root', 'download', 'load', 'body_types', 'split', 'hide_labels']
 
 # %% ../nbs/01_datasets.ipynb #f1faab74
 import hashlib
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .images import PICTURES, load as load_image, resize, write_atomic
+from .images import PICTURES, load as load_image, on_white, resize, write_atomic
 
 # %% ../nbs/01_datasets.ipynb #3a14fef5
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Dataset:
     labels: np.ndarray             # int32 (N,), 0..K-1, or -1 where there is no label
     classes: tuple = ()            # the K class names; empty for a set without classes
     name: str = ""                 # what to call the set in tables
-    report: "Report | None" = None # what was found, kept and dropped; None when no files were read
+    report: "LoadReport | None" = None # what was found, kept and dropped; None when no files were read
 
     def __post_init__(self):
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] not in (1, 3):
@@ -254,7 +254,7 @@ def read_annotations(
     "Read boxes and classes; class names come from cars_meta.mat or names.csv when they lie in the same folder."
     path = Path(path)
     names, boxes, labels, classes = (_read_mat if path.suffix == ".mat" else _read_csv)(path)
-    boxes[:, :2] -= 1
+    boxes[:, :2] -= 1                                          # MATLAB counts from 1; the last pixels belong to the box
     return Annotations(dict(zip(names, map(tuple, boxes.tolist()))),
                        {} if labels is None else dict(zip(names, (labels - 1).tolist())), classes)
 
@@ -281,7 +281,7 @@ def near_copies(
 
 # %% ../nbs/01_datasets.ipynb #0cb25028
 @dataclass(frozen=True)
-class Report:
+class LoadReport:
     "What became of the files of a folder."
     found: int                                   # files with the suffix of a picture
     kept: int                                    # pictures in the dataset
@@ -331,9 +331,7 @@ def _square(image, size, crop, grey):
     "A picture brought to (size, size, C)."
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, 2)
-    if image.shape[2] == 4:                                    # over white
-        alpha = image[..., 3:] / 255.
-        image = np.rint(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    image = on_white(image)
     if crop == "centre":
         h, w, _ = image.shape
         s = min(h, w)
@@ -402,7 +400,7 @@ def _read_cache(file, classes, name):
         report = json.loads(str(stored["report"]))
         dropped = {reason: tuple(names) for reason, names in report["dropped"].items()}
         return Dataset(stored["images"], stored["labels"], classes, name,
-                       Report(report["found"], report["kept"], dropped))
+                       LoadReport(report["found"], report["kept"], dropped))
 
 # %% ../nbs/01_datasets.ipynb #d4b752dd
 def load_folder(
@@ -438,7 +436,7 @@ def load_folder(
     if not len(places):
         counts = ", ".join(f"{len(names)} {reason}" for reason, names in dropped.items())
         raise ValueError(f"no usable picture in {listing.folder}: {counts}")
-    report = Report(len(decoded), len(places), dropped)
+    report = LoadReport(len(decoded), len(places), dropped)
     dataset = Dataset(images, listing.labels[places], listing.classes, name, report)
     if file:
         _write_cache(file, dataset)

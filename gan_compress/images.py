@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PICTURES', 'SAMPLES', 'check', 'to_uint8', 'load', 'icc_profile', 'write_atomic', 'save', 'recode', 'Sample',
-           'samples', 'sample', 'show', 'rgb_to_ycbcr', 'ycbcr_to_rgb', 'luma', 'pad_to', 'downsample2', 'upsample2',
-           'to_blocks', 'from_blocks', 'resize', 'contact_sheet']
+           'samples', 'sample', 'show', 'rgb_to_ycbcr', 'ycbcr_to_rgb', 'luma', 'on_white', 'pad_to', 'downsample2',
+           'upsample2', 'to_blocks', 'from_blocks', 'resize', 'contact_sheet']
 
 # %% ../nbs/00_images.ipynb #a0966c6c
 import importlib.util
@@ -44,7 +44,8 @@ def to_uint8(
 
 # %% ../nbs/00_images.ipynb #c177fd5b
 PICTURES = frozenset((
-    ".png", ".jpg", ".jpeg", ".webp", ".avif", ".jp2", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".jpx", ".bmp", ".gif", ".tif",
+    ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi"))
 
 # %% ../nbs/00_images.ipynb #392c85d1
 def _open(path):
@@ -263,6 +264,14 @@ def luma(
 ) -> np.ndarray: # float64 (H, W) in 0..255, not rounded
     "Y = 0.299 R + 0.587 G + 0.114 B; a grey picture is its own luma."
     return image.astype(np.float64) if image.ndim == 2 else image[..., :3] @ _YCC[0]
+
+def on_white(
+    image: np.ndarray, # uint8 picture
+) -> np.ndarray: # uint8 (H, W) or (H, W, 3)
+    "RGBA laid on white; other pictures as they are."
+    if image.shape[2:] != (4,): return image
+    alpha = image[..., 3:] / 255
+    return np.rint(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 # %% ../nbs/00_images.ipynb #dd875b7e
 def pad_to(

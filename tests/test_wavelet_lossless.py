@@ -117,7 +117,7 @@ def test_prediction_and_colours_are_undone_on_anything(h, w, channels, seed):
     image = rng.integers(0, 256, (h, w, 3) if channels == 3 else (h, w), dtype=np.uint8)
     for way in range(channels):
         errors = lossless.residuals(lossless.to_planes(image, way))
-        assert np.array_equal(lossless.from_planes(lossless.restore(errors), way), image)
+        assert np.array_equal(lossless.from_planes(lossless.unpredict(errors), way), image)
     covered = np.zeros((h, w), int)
     for i, j, step, _ in lossless.lattices():
         covered[i::step, j::step] += 1

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['CHANNEL_GAINS', 'BLOCK', 'PHASES', 'split', 'merge', 'analyse', 'synthesise', 'n_levels', 'to_planes', 'from_planes',
-           'band_gains', 'band_steps', 'Level', 'make_levels', 'activity', 'quantise', 'coefficients', 'code_blocks',
-           'code_phase', 'Coder', 'Writer', 'Reader', 'code_planes', 'quantise_bands', 'encode_bands', 'decode_bands',
-           'Wavelet']
+           'band_gains', 'band_steps', 'Level', 'make_levels', 'activity', 'choose_magnitudes', 'coefficients',
+           'code_blocks', 'code_phase', 'Coder', 'Writer', 'Reader', 'code_planes', 'quantise_bands', 'encode_bands',
+           'decode_bands', 'Wavelet']
 
 # %% ../../nbs/35_wavelet.ipynb #adde8875
 import base64
@@ -203,7 +203,7 @@ def _bars():
 
 _BAR = _bars()
 
-def quantise(
+def choose_magnitudes(
     level: Level, # its parent is quantised already
     x: np.ndarray, # float32, its coefficients in steps, below 2**16
 ):
@@ -405,7 +405,7 @@ def quantise_bands(
 ) -> tuple[list[Level], int]: # levels ready for coding, number of bit planes
     "Quantise a pyramid, coarse to fine, then forget what a decoder does not know."
     levels = make_levels([b.shape for b in bands])
-    for level, x in zip(levels, bands): quantise(level, x)
+    for level, x in zip(levels, bands): choose_magnitudes(level, x)
     for level in levels:
         level.seen[:] = 0
         c, o, h, w = level.shape

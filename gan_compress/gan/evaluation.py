@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPACES', 'random_conv', 'inception', 'Estimate', 'kid', 'fid', 'prdc', 'sliced_wasserstein', 'pair_similarity',
-           'nearest_features', 'copied', 'noise_like', 'Report', 'judge', 'evaluate', 'classes_by_kmeans']
+           'nearest_features', 'copied', 'noise_like', 'Verdict', 'judge', 'evaluate', 'classes_by_kmeans']
 
 # %% ../../nbs/11_gan_evaluation.ipynb #66dfd112
 from dataclasses import dataclass, replace
@@ -264,7 +264,7 @@ def noise_like(
     return np.rint(np.clip(rng.normal(mean, deviation, images.shape), 0, 255)).astype(np.uint8)
 
 @dataclass(frozen=True)
-class Report:
+class Verdict:
     "Generated pictures between floor and ceiling; shows itself as a table."
     rows: dict      # measure -> (floor, generated, ceiling); Estimate or float, NaN where it makes no sense
     n: tuple        # number of real, held-out and generated pictures
@@ -292,7 +292,7 @@ def judge(
     held_out: Dataset | np.ndarray,   # real pictures that were not
     spaces: dict | None = None,       # name -> function from pictures to features (N, D); None: random-conv alone
     n: int = 1000,                    # at most so many pictures of each
-) -> Report:
+) -> Verdict:
     """Every measure of this page, for the generated pictures, for real ones and for noise.
 
     Raises `ValueError` when shapes differ or a set has fewer than 8 pictures."""
@@ -318,7 +318,7 @@ def judge(
     for side in distances[0]:
         rows[f"sliced Wasserstein, {side} px"] = tuple(d[side] for d in distances)
     rows["similarity of pairs"] = tuple(pair_similarity(x) for x in compared)
-    return Report(rows, (len(real), len(held_out), len(fake)), name)
+    return Verdict(rows, (len(real), len(held_out), len(fake)), name)
 
 # %% ../../nbs/11_gan_evaluation.ipynb #a11b0008
 def evaluate(
@@ -327,8 +327,10 @@ def evaluate(
     held_out: str | Path | Dataset | None = None,  # other real pictures; None cuts `real` in two halves
     n: int = 1000,               # at most so many pictures of each
     size: int | None = None,     # pixels to which folders are brought; None: those of a dataset `fake`, otherwise 64
-) -> Report:
-    "Judge a folder or a dataset of generated pictures against real ones."
+) -> Verdict:
+    "Judge a folder or a dataset of generated pictures against real ones. Raises `ValueError` for a run's folder."
+    if not isinstance(fake, Dataset) and (Path(fake).suffix == ".npz" or (Path(fake) / "generator.npz").is_file()):
+        raise ValueError(f"{fake} is a run, not pictures: use gan_compress.gan.training.evaluate_run")
     grey = isinstance(fake, Dataset) and fake.images.shape[3] == 1
     side = size or (fake.images.shape[1] if isinstance(fake, Dataset) else 64)
     def read(source):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BACKEND', 'FORMAT', 'value_and_grad', 'input_gradient', 'TwoOptimizers', 'apply_gradients', 'use_jit', 'move_average',
            'SteppedModel', 'pack_checkpoint', 'read_checkpoint', 'fill_variables', 'save_checkpoint', 'load_checkpoint',
-           'check_settings']
+           'check_same_settings']
 
 # %% ../../nbs/12_gan_step.ipynb #5fbf9d99
 import io
@@ -124,7 +124,7 @@ def move_average(
 
 # %% ../../nbs/12_gan_step.ipynb #0403b946
 class SteppedModel(keras.Model):
-    """A Keras model that is trained by its method `step(x, y)` and evaluated by `held_out(x, y)`, on any backend.
+    """A Keras model that is trained by its method `step(x, y)` and perhaps evaluated by `held_out(x, y)`.
 
     Both methods return `self.report(losses)`. `losses` names what is reported, in the order of the history."""
 
@@ -218,14 +218,14 @@ def load_checkpoint(
     return about
 
 # %% ../../nbs/12_gan_step.ipynb #29f7e5a7
-def check_settings(
+def check_same_settings(
     folder: str | Path,  # of the run, named in the error
     before: dict,        # settings that the run in the folder was begun with
     now: dict,           # settings that are asked for
 ):
     "Raise `ValueError` unless the settings asked for are those of the run."
     for key, value in now.items():
-        was = before[key]
+        was = before.get(key)
         if was == value: continue
         if isinstance(was, dict) and isinstance(value, dict):            # show what differs, not the whole of it
             was, value = ({k: v for k, v in a.items() if b.get(k) != v} for a, b in ((was, value), (value, was)))

@@ -25,11 +25,11 @@ import numpy as np
 from keras import ops
 
 from ..datasets import Dataset
-from .evaluation import Report, evaluate, kid, random_conv
+from .evaluation import Verdict, evaluate, kid, random_conv
 from .models import ConditionalBatchNorm, LOSSES, MODERN, Recipe, find_recipe, label_loss, networks
 from .step import BACKEND, SteppedModel, TwoOptimizers, apply_gradients, input_gradient
 from .step import move_average, use_jit, value_and_grad
-from .step import check_settings, fill_variables, pack_checkpoint, read_checkpoint
+from .step import check_same_settings, fill_variables, pack_checkpoint, read_checkpoint
 from .step import load_checkpoint, save_checkpoint
 from ..images import contact_sheet, save, write_atomic
 
@@ -332,7 +332,7 @@ def evaluate_run(
     held_out: str | Path | Dataset | None = None,  # other real pictures; None cuts `real` in two halves
     n: int = 1000,               # at most so many pictures of each
     size: int | None = None,     # pixels; None takes those of the generator, which are the only ones that work
-) -> Report:
+) -> Verdict:
     "Judge the kept generator of a run. Raises `ValueError` for a size that the generator does not have."
     fake = generate(run, n)
     side = fake.images.shape[1]
@@ -357,7 +357,7 @@ def diagnose(
     return ""
 
 # %% ../../nbs/13_gan_training.ipynb #a10b0021
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     "What `train` returns."
     gan: GAN              # as it is after the last epoch
@@ -457,7 +457,7 @@ def resume(
 ):
     "Go on with the run in a folder, if there is one. Raises `ValueError` if it was begun with other settings."
     if not (folder / "last.npz").is_file(): return
-    check_settings(folder, read_checkpoint(folder / "last.npz")[0]["settings"], run.settings)
+    check_same_settings(folder, read_checkpoint(folder / "last.npz")[0]["settings"], run.settings)
     run.history[:] = load_checkpoint(folder / "last.npz", run.gan)["history"]
     fill_variables(folder / "generator.npz", run.best.weights, read_checkpoint(folder / "generator.npz")[1])
 

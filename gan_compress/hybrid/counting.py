@@ -36,7 +36,7 @@ def training_pictures(
     """Cut-outs of 256x256 pixels from photographs.
 
     Three sources are at full size (the JPEG files 3 pixels off their grid of blocks), two are halved, so that they have
-    fine colour. The first 40 pictures of CID22 and the test and validation halves of BSDS500 stay out: decisions are
+    fine colour. The first 40 pictures of CID22 and the test and validation parts of BSDS500 stay out: decisions are
     made on those. FileNotFoundError if the folder has too few."""
     folder = Path(folder)
     bsds, more = sorted(folder.glob("bsds500/train/*.jpg")), sorted(folder.glob("more/*.webp"))
@@ -56,7 +56,13 @@ def training_pictures(
 class Recorder(TileEncoder):
     "A tile encoder that notes what each pass saw and decided."
 
-    def __init__(self, bands, step_q, tables, lagrange, notes):
+    def __init__(self,
+        bands: np.ndarray, # float32 (n, 64, h, w) in grey levels
+        step_q: int, # quantiser step in 1/COEFF_SCALE
+        tables: CodingTables,
+        lagrange: float, # squared steps per bit
+        notes: dict, # filled: by pass, lists of (features, magnitudes, values)
+    ):
         super().__init__(bands, step_q, tables, lagrange)
         self.last, self.notes = [14] * self.n, notes
 
@@ -126,8 +132,10 @@ def fit_pass(
     gram = (f @ f.T).astype(np.float64)
     weights = np.zeros((len(magnitudes), len(f)))
     for w, m in zip(weights, np.minimum(magnitudes, DIRECT).astype(np.float32)):
-        rare = (m > 0).sum() < 8
-        w[-1 if rare else slice(None)] = (m.sum() + 0.05) / m.size if rare else least_squares(f, gram, m)
+        if (m > 0).sum() < 8:
+            w[-1] = (m.sum() + 0.05) / m.size
+        else:
+            w[:] = least_squares(f, gram, m)
     return np.minimum(np.rint(WEIGHT_SCALE * weights), 8 * WEIGHT_SCALE).astype(np.int16)
 
 # %% ../../nbs/60_hybrid_counting.ipynb #b5a93ad4
@@ -246,7 +254,10 @@ def calibrate(
     return np.stack([np.array(QUALITIES, float), logs])
 
 # %% ../../nbs/60_hybrid_counting.ipynb #41141c12
-def save_arrays(path, arrays):
+def save_arrays(
+    path: str | Path, # .npz
+    arrays: dict[str, np.ndarray],
+):
     "Write an .npz file, atomically."
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)

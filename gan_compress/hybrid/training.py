@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SLOPE', 'CODED', 'SHARE', 'STAGES', 'Batches', 'Stage', 'Fidelity', 'Joint', 'Perceptual', 'square_errors',
-           'validate', 'save_weights', 'load_weights', 'load_network', 'one_by_one', 'Session', 'load_start', 'prepare',
-           'resume', 'train_round', 'keep', 'train_hybrid', 'narrow_weights', 'export_network']
+           'validate', 'save_weights', 'load_weights', 'load_network', 'one_by_one', 'StageRun', 'load_start',
+           'prepare_stage', 'resume_stage', 'train_round', 'keep_round', 'train_hybrid', 'narrow_weights',
+           'export_network']
 
 # %% ../../nbs/63_hybrid_training.ipynb #d716bb32
 import io
@@ -19,8 +20,8 @@ import numpy as np
 from keras import ops
 
 from ..gan.models import policy
-from ..gan.step import SteppedModel, TwoOptimizers, apply_gradients, move_average, value_and_grad
-from ..gan.step import check_settings, load_checkpoint, save_checkpoint
+from ..gan.step import BACKEND, SteppedModel, TwoOptimizers, apply_gradients, move_average, use_jit
+from ..gan.step import check_same_settings, load_checkpoint, read_checkpoint, save_checkpoint, value_and_grad
 from .losses import ANALYSIS, RGB, critic, gmsd_loss, residual_network
 from .losses import soft_quantise, squared_error, synthesis
 from .networks import CHROMA, KNOTS, MEANS, N_BANDS
@@ -39,7 +40,7 @@ class Batches(keras.utils.PyDataset):
         batch: int = 8, # crops
         blocks: int = 16, # side of a crop
         seed: int = 0,
-        coding: bool = False, # whether the encoder learns too, see `arrange_for_coding`
+        coding: bool = False, # whether the analysis network learns too, see `arrange_for_coding`
     ):
         super().__init__()
         self.data, self.first, self.n, self.batch, self.blocks, self.seed = data, first, n, batch, blocks, seed
@@ -66,8 +67,8 @@ class Stage(SteppedModel):
     "A stage of the training: networks, their moving averages, optimisers and the step."
     reported: tuple = ("error",) # names of what the step reports
     bias = True # whether the generator has biases
-    keeps_all = False # whether every checkpoint is kept, not just those with the best BD-rate
-    codes = False # whether the encoder learns too
+    keeps_all = False # whether the weights of every round are kept, not just those with the best BD-rate
+    codes = False # whether the analysis network learns too
 
     def __init__(self,
         rate: float, # learning rate of the networks, or its schedule
@@ -87,7 +88,7 @@ class Stage(SteppedModel):
             average.trainable = False
         both = TwoOptimizers(keras.optimizers.Adam(2e-4, .5, .99), keras.optimizers.Adam(rate, clipnorm=1.))
         both.build_for(self.critic_variables, self.learning)
-        self.compile(optimizer=both, jit_compile=keras.backend.backend() == "jax")
+        self.compile(optimizer=both, jit_compile=use_jit())
         self.built = True
 
     def add_networks(self): "Make the networks that only this stage has."
@@ -186,7 +187,7 @@ class Perceptual(Stage):
     @property
     def critic_variables(self): return self.critic.trainable_variables
 
-    def judge(self, decoded, added, training):
+    def critic_outputs(self, decoded, added, training):
         "Logits and inner features of the critic for pixels (B, H, W, 3) in grey levels, and what is added, in steps."
         outputs = self.critic(ops.concatenate([decoded / 64, added], -1), training=training)
         return [ops.cast(y, "float32") for y in outputs]
@@ -198,8 +199,8 @@ class Perceptual(Stage):
         fake, real = synthesis(added), synthesis(x["missing"])
         luma = [(decoded + step * rest)[:, 8:-8, 8:-8, :1] + 128 for rest in (real, fake)]
         deviation = ops.mean(gmsd_loss(*luma))
-        logits, *inner = self.judge(decoded, fake, training=False)
-        _, *true = self.judge(decoded, real, training=False)
+        logits, *inner = self.critic_outputs(decoded, fake, training=False)
+        _, *true = self.critic_outputs(decoded, real, training=False)
         game = ops.mean(ops.softplus(-logits))
         matching = sum(ops.mean(ops.abs(a - ops.stop_gradient(b))) for a, b in zip(inner, true)) / len(inner)
         total = error + (self.game * game + self.gmsd_weight * deviation + self.matching_weight * matching)
@@ -207,7 +208,7 @@ class Perceptual(Stage):
 
     def critic_loss(self, x, added):
         decoded = synthesis(x["decoded"])
-        real, fake = (self.judge(decoded, synthesis(b), training=True)[0] for b in (x["missing"], added))
+        real, fake = (self.critic_outputs(decoded, synthesis(b), training=True)[0] for b in (x["missing"], added))
         return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
 
     def train_critic(self, x):
@@ -296,10 +297,10 @@ def one_by_one(
 
 # %% ../../nbs/63_hybrid_training.ipynb #74dc27c5
 @dataclass
-class Session:
+class StageRun:
     "A stage that is being trained."
     stage: Stage
-    place: Path # folder of the stage: log.json, last.npz, best.npz, for the joint stage also analysis.npz
+    folder: Path # of the stage: log.json, last.npz, best.npz, for the joint stage also analysis.npz
     data: dict # training pairs
     held: dict # validation pairs
     none: dict # the same squares coded without networks
@@ -315,7 +316,7 @@ def load_start(stage: Stage, start: Path | None, analysis: Path | None):
     for path, networks in filled:
         for network in networks if path is not None else (): load_weights(path, network)
 
-def prepare(
+def prepare_stage(
     folder: Path, # of photographs
     work: Path, # of the run
     validation: int, # pictures
@@ -323,8 +324,8 @@ def prepare(
     analysis: Path | None, # weights of the analysis network
     progress: bool, # show bars
     settings: dict, # stage, steps, rate, batch, pairs, game, seed, precision
-) -> Session:
-    "Everything that a run needs at its beginning."
+) -> StageRun:
+    "Everything that a run needs at its beginning. ValueError if the folder holds a run of other settings."
     stage, steps, rate, seed = (settings[k] for k in ("stage", "steps", "rate", "seed"))
     schedule = keras.optimizers.schedules.CosineDecay(
         rate / 10, steps, alpha=.05, warmup_target=rate, warmup_steps=min(200, steps))
@@ -332,25 +333,26 @@ def prepare(
     if stage != "fidelity" and start is None: start = work / "fidelity" / "best.npz"
     load_start(run, start, analysis)
     crc = None if analysis is None else zlib.crc32(Path(analysis).read_bytes())
+    settings = settings | {"analysis": crc}
+    if (work / stage / "last.npz").is_file(): # said before anything takes long
+        check_same_settings(work / stage, read_checkpoint(work / stage / "last.npz")[0]["settings"], settings)
     latents = {} if crc is None else {"analysis": one_by_one(load_network(analysis)), "about": f"{crc:08x}"}
     make = lambda n, **latents: make_pairs(folder, work / "pairs", n, validation, seed, progress, **latents)
     data, held = make(settings["pairs"], **latents)
     none = make(0)[1] if latents else held
-    return Session(run, work / stage, data, held, none, settings | {"analysis": crc}, [])
+    return StageRun(run, work / stage, data, held, none, settings, [])
 
 # %% ../../nbs/63_hybrid_training.ipynb #91a70b2e
-def resume(session: Session):
-    "Go on from the last checkpoint. ValueError if the folder holds a run of other settings."
-    session.place.mkdir(parents=True, exist_ok=True)
-    checkpoint = session.place / "last.npz"
+def resume_stage(session: StageRun):
+    "Go on from the last checkpoint, if there is one."
+    session.folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = session.folder / "last.npz"
     if not checkpoint.is_file(): return
-    about = load_checkpoint(checkpoint, session.stage)
-    check_settings(session.place, about["settings"], session.settings)
-    session.log = about["log"]
+    session.log = load_checkpoint(checkpoint, session.stage)["log"]
 
 # %% ../../nbs/63_hybrid_training.ipynb #dbbf969d
 def train_round(
-    session: Session,
+    session: StageRun,
     folder: str | Path, # of photographs
     validation: int, # pictures
     every: int, # steps of a round; the last one may be shorter
@@ -368,13 +370,14 @@ def train_round(
     return {"step": first + n} | {k: round(float(v), 5) for k, v in row.items()}
 
 # %% ../../nbs/63_hybrid_training.ipynb #346b2e0f
-def keep(session: Session):
+def keep_round(session: StageRun):
     "Keep weights, checkpoint and log after a round."
-    run, place, log = session.stage, session.place, session.log
+    run, folder, log = session.stage, session.folder, session.log
+    if run.keeps_all: save_weights(folder / f"step_{log[-1]['step']:06d}.npz", run.average)
     if run.keeps_all or log[-1]["bd_rate"] <= min(row["bd_rate"] for row in log):
-        for name, (_, average) in zip(("best", "analysis"), run.averaged): save_weights(place / f"{name}.npz", average)
-    save_checkpoint(place / "last.npz", run, {"settings": session.settings, "log": log})
-    write_atomic(place / "log.json", json.dumps(log, indent=1).encode())
+        for name, (_, average) in zip(("best", "analysis"), run.averaged): save_weights(folder / f"{name}.npz", average)
+    save_checkpoint(folder / "last.npz", run, {"settings": session.settings, "log": log})
+    write_atomic(folder / "log.json", json.dumps(log, indent=1).encode())
 
 # %% ../../nbs/63_hybrid_training.ipynb #70a19b09
 def train_hybrid(
@@ -401,13 +404,13 @@ def train_hybrid(
         raise ValueError("steps, batch, pairs, validation and every must be at least 1")
     settings = {"stage": stage, "steps": steps, "rate": rate, "batch": batch, "pairs": pairs, "game": game,
                 "seed": seed, "precision": precision}
-    session = prepare(Path(folder), Path(work), validation, start, analysis, progress, settings)
-    resume(session)
+    session = prepare_stage(Path(folder), Path(work), validation, start, analysis, progress, settings)
+    resume_stage(session)
     log = session.log
     with tqdm(total=steps, initial=log[-1]["step"] if log else 0, desc=stage, disable=not progress) as bar:
         while not log or log[-1]["step"] < steps:
             log.append(train_round(session, folder, validation, every))
-            keep(session)
+            keep_round(session)
             bar.update(log[-1]["step"] - bar.n)
             bar.set_postfix({k: log[-1][k] for k in ("error", "bd_rate", "gmsd")})
     return log
@@ -434,9 +437,8 @@ def export_network(
 
     ImportError without tf2onnx, RuntimeError on a backend other than TensorFlow."""
     import tempfile
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise RuntimeError(f"export needs the TensorFlow backend, this one is {backend}: set KERAS_BACKEND=tensorflow")
+    if BACKEND != "tensorflow":
+        raise RuntimeError(f"export needs the TensorFlow backend, this one is {BACKEND}: set KERAS_BACKEND=tensorflow")
     try:
         import onnx
         import tf2onnx  # noqa: F401  Keras needs it
