@@ -129,7 +129,7 @@ def _pairs(paths, suffixes, extension, force):
     else:
         folder, pairs = Path(out).parent, [(files[0], Path(out))]
         if Path(out).suffix.lower() in suffixes:
-            raise ValueError(f"{out}: that is a name for what is read; the file to write should end in {extension}")
+            raise ValueError(f"{out}: that is the name of a file to read; the file to write should end in {extension}")
     _check_pairs(pairs, folder, force)
     folder.mkdir(parents=True, exist_ok=True)
     return pairs
@@ -249,7 +249,7 @@ def inspect(
     facts["icc"] = f"{len(facts['icc'])} bytes" if facts["icc"] else None
     if as_json: return print(json.dumps(facts, default=str))
     for key, value in facts.items():
-        if value not in (None, []): print(f"{key:20} {_as_text(key, value)}")
+        if value not in (None, []): print(f"{key:22} {_as_text(key, value)}")
 
 @app.command()
 def codecs():
@@ -555,11 +555,11 @@ def evaluate_gan(
         help="Side at which two folders are compared [default: 64]; a run has its own.")] = None,
 ):
     """Judge generated pictures against real ones, beside a floor (real) and a ceiling (noise)."""
-    from gan_compress.gan.evaluation import evaluate as judge
+    from gan_compress.gan.evaluation import evaluate
     if (generated/"generator.npz").is_file() or generated.suffix == ".npz":
         with _keras_needed():                                      # the generator of a run draws first
-            from gan_compress.gan.training import evaluate_run as judge
-    print(judge(generated, real, held_out, **_given(n=n, size=size)).table().round(4).to_string())
+            from gan_compress.gan.training import evaluate_run as evaluate
+    print(evaluate(generated, real, held_out, **_given(n=n, size=size)).table().round(4).to_string())
 
 # %% ../nbs/71_cli.ipynb #c8d2e3f4
 @app.command()

@@ -201,9 +201,10 @@ def run_studies(
     jobs: int = 2, # processes
 ) -> list[Path]: # the reports
     "Run studies and print what they wrote. `ValueError`, in one sentence, for whatever is wrong."
-    names = tuple(names or DEFAULT)
+    names = (names,) if isinstance(names, str) else tuple(names or DEFAULT)
     for name in names:
         if name not in STUDIES: raise ValueError(f"no study is called {name!r}; there are {', '.join(STUDIES)}")
+    analysis_folder() # ValueError before anything runs, if the repository is missing
     output = Path(output).resolve()
     reports = []
     for name, settings in _settings(names, output, None if data is None else Path(data), jobs).items():

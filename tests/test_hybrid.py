@@ -13,7 +13,7 @@ import pytest
 
 import gan_compress as gc
 from gan_compress.bitstream import BitstreamError, read_file, write_file
-from gan_compress.hybrid import lapped, tables
+from gan_compress.hybrid import adct, lapped, tables
 from gan_compress.hybrid.codec import Hybrid, render
 from gan_compress.hybrid.tile import LAGRANGE
 from gan_compress.images import resize, sample
@@ -63,7 +63,7 @@ def test_noise_in_the_last_bits_of_every_product_changes_nothing(name, monkeypat
         calls.append(y.dtype)
         return y * (1 + 4 * np.finfo(y.dtype).eps * rng.uniform(-1, 1, y.shape)).astype(y.dtype)
 
-    monkeypatch.setattr(lapped, "_product", noisy)
+    monkeypatch.setattr(adct, "_product", noisy)
     assert digests(name) == EXPECTED[name]
     assert {np.dtype(np.float32), np.dtype(np.float64)} == set(calls)
 
@@ -181,7 +181,7 @@ def test_the_latents_are_what_the_decoder_draws():
     codec = Hybrid.unpack(header.params)
     y = codec.latents(chunks, image.shape)
     assert y.coeffs.shape == (3, 64, 13, 17) and y.coeffs.dtype == np.int32 and (y.segments == 7).all()
-    drawn = render(y.coeffs, image.shape, y.step_q, tables.tables_for(y.step_q).filters, codec.number)
+    drawn = render(y.coeffs, image.shape, y.step_q, tables.tables_for(y.step_q).filters, codec.release)
     assert np.array_equal(drawn, codec.decode_chunks(chunks, image.shape))
 
 

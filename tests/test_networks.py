@@ -196,7 +196,7 @@ def test_files_of_every_release_decode_for_ever(number):
     golden = Path(__file__).parent / "golden" / f"hybrid_networks_{number}"
     data = golden.with_suffix(".gcz").read_bytes()
     assert gc.inspect(data)["parameters"]["networks"] == number
-    assert gc.inspect(data)["networks"] == {1: "fidelity, perceptual", 2: "analysis, fidelity, perceptual"}[number]
+    assert gc.inspect(data)["network roles"] == {1: "fidelity, perceptual", 2: "analysis, fidelity, perceptual"}[number]
     assert np.abs(gc.decode(data, realism=.5).astype(int) - load(golden.with_suffix(".png"))).max() <= 1
 
 
@@ -254,7 +254,7 @@ def test_wrong_wishes():
     for realism in (-.1, 1.5, float("nan"), "much"):
         with pytest.raises(ValueError, match="realism must be 0"):
             gc.decode(gc.encode(x, "hybrid"), realism=realism)
-    with pytest.raises(ValueError, match="encoded with networks='none'"):
+    with pytest.raises(ValueError, match="this one has networks='none'"):
         gc.decode(gc.encode(x, "hybrid", networks="none"), realism=.5)
     with pytest.raises(ValueError, match="no decode option"):
         gc.decode(gc.encode(x, "jpeg"), realism=.5)

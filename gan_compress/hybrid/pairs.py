@@ -136,7 +136,7 @@ def make_pairs(
     analysis: Callable | None = None, # see `make_pair`
     about: str = "bands", # what the latents are, for the names of the files
 ) -> tuple[dict, dict]: # training and validation, see `code_squares`
-    "Make all pairs, in files of SHARD; run again after an interruption and it goes on. ValueError for an unfit `about`."
+    "Make all pairs, in files of SHARD. Run again after an interruption, it goes on. ValueError for an unfit `about`."
     from tqdm.auto import tqdm
     if (analysis is None) != (about == "bands"):
         raise ValueError(f"latents of an analysis network need a name of their own in `about`, got {about!r}")

@@ -32,12 +32,12 @@ def rdo_quantise(
     large = np.flatnonzero(values >= 0.5) # the nearest magnitude of all others is zero
     a, k, price = (x.flat[large] for x in (values, context, np.broadcast_to(lagrange, values.shape)))
     near = np.floor(a + 0.5).astype(np.int64)
-    best, bill = np.zeros_like(near), a * a + price * bits[k, 0]
+    best, cost = np.zeros_like(near), a * a + price * bits[k, 0]
     for candidate in (near, near - 1):
         below = centroids[k, np.minimum(candidate, 3)] / 256
         total = (a - candidate + below) ** 2 + price * bits[k, to_symbols(candidate)]
-        better = total < bill
-        best, bill = np.where(better, candidate, best), np.where(better, total, bill)
+        better = total < cost
+        best, cost = np.where(better, candidate, best), np.where(better, total, cost)
     magnitudes.flat[large] = best
     return magnitudes
 

@@ -237,6 +237,7 @@ def square_errors(
         sums.append((float(error), float(deviation)))
     return np.transpose(sums)
 
+# %% ../../nbs/63_hybrid_training.ipynb #799af681
 def validate(
     generator: keras.Model, # from `residual_network`
     data: dict, # validation pairs
