@@ -317,6 +317,7 @@ def load_start(stage: Stage, start: Path | None, analysis: Path | None):
     for path, networks in filled:
         for network in networks if path is not None else (): load_weights(path, network)
 
+# %% ../../nbs/63_hybrid_training.ipynb #902cb039
 def prepare_stage(
     folder: Path, # of photographs
     work: Path, # of the run
