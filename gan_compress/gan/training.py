@@ -120,7 +120,9 @@ def gradient_penalty(
         total += r.gp * ops.mean((ops.sqrt(squared + 1e-12) - 1) ** 2)
     return total
 
-def share_of_wins(real_logit, fake_logit): return ops.mean(ops.cast(real_logit > fake_logit, "float32"))
+def share_of_wins(real_logit, fake_logit):
+    "Share of the pairs (B,) whose real picture has the higher logit."
+    return ops.mean(ops.cast(real_logit > fake_logit, "float32"))
 
 def discriminator_loss(
     players: Players,

@@ -96,7 +96,9 @@ def release_number(
     if networks == "newest": return NEWEST
     if networks == "none": return max(k for k, r in RELEASES.items() if r.networks is None)
     if type(networks) is bool or not isinstance(networks, (int, np.integer)) or networks not in RELEASES:
-        raise ValueError(f"networks must be one of newest, none, {', '.join(map(str, RELEASES))}, got {networks!r}")
+        renamed = {"generator": "; it is called 1 now", "gan": "; it is called 2 now"}.get(str(networks), "")
+        numbers = ", ".join(map(str, RELEASES))
+        raise ValueError(f"networks must be one of newest, none, {numbers}, got {networks!r}{renamed}")
     return int(networks)
 
 # %% ../../nbs/54_hybrid_tables.ipynb #c14cb702
