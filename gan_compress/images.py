@@ -218,7 +218,7 @@ def show(
     "Draw pictures side by side, pixel by pixel, grey ones from 0 (black) to 255 (white)."
     import matplotlib.pyplot as plt
     if any(np.ndim(p) < 2 for p in pictures):
-        raise ValueError("show takes a list of pictures, (H, W) or (H, W, C) each; for one picture write show([picture])")
+        raise ValueError("show takes a list of pictures, (H, W) or (H, W, C) each; for one write show([picture])")
     columns = columns or len(pictures)
     rows = [range(k, min(k + columns, len(pictures))) for k in range(0, len(pictures), columns)]
     gap, title = 8, 22 if titles else 4
