@@ -295,7 +295,7 @@ class Hybrid(Codec):
     step: float | None = None # quantiser step in grey levels, 1..1000; None: from the quality
     lagrange: float = LAGRANGE # squared steps that a bit is worth to the encoder, 0..1; 0 rounds to the nearest
     networks: int | str = "newest" # which networks take part: "newest", "none", or the number of a release
-    effort: str = "normal" # "high" encodes every tile twice, for fewer bytes at the same PSNR
+    effort: str = "normal" # "high" encodes every tile twice: fewer bytes at one PSNR, but for the lowest rates
     tune: str = "error" # "structure" saves bits where a picture is busy: less PSNR, better SSIM, FSIM and GMSD
     progress: bool = False # show a progress bar over the tiles while encoding
 
