@@ -7,6 +7,7 @@ __all__ = ['code_digest', 'run', 'Coded', 'code_all']
 
 # %% ../nbs/41_benchmark.ipynb #f3bfff97
 import ast
+import errno
 import hashlib
 import importlib
 import json
@@ -14,8 +15,9 @@ import os
 import platform
 import re
 import time
+import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +26,7 @@ import numpy as np
 
 from . import __version__
 from .codec import codec_class, decode, encode, make_codec
-from .images import PICTURES, SAMPLES, check, load, on_white, sample, write_atomic
+from .images import SAMPLES, check, find_files, load, on_white, sample, write_atomic
 from .metrics import LEAST_SIDE, METRICS, measure
 
 # %% ../nbs/41_benchmark.ipynb #11845b7c
@@ -32,7 +34,7 @@ def _in_folder(folder):
     "{name: function that loads it} for the pictures in a folder and the folders below."
     if not folder.is_dir():
         raise ValueError(f"{folder} is neither a folder nor an embedded picture ({', '.join(SAMPLES)})")
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in PICTURES)
+    files, _ = find_files(folder, below=True)
     if not files: raise ValueError(f"there is no picture in {folder}")
     return {f.relative_to(folder).as_posix(): lambda f=f: load(f) for f in files}
 
@@ -134,8 +136,12 @@ def _encode(image, contender, rate):
         return encode(image, contender.codec, quality=1, **contender.params), False
 
 # %% ../nbs/41_benchmark.ipynb #f4a31086
-def _row(name, image, contender, rate, metrics):
-    "Code one picture at one rate: the measured columns of its row."
+def _reason(error):
+    "What went wrong, in words; our own errors need no name."
+    return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+
+def _row(image, contender, rate, metrics):
+    "Code one picture at one rate: the measured columns of its row, or the reason why there are none."
     try:
         with _one_thread():
             _warm_up(contender, image.ndim)
@@ -146,7 +152,7 @@ def _row(name, image, contender, rate, metrics):
             end, peak = time.process_time(), _resident("VmHWM") - before
             scores = measure(on_white(image), on_white(decoded), metrics)
     except Exception as e:
-        raise RuntimeError(f"{contender.codec} {rate | contender.params} on {name}: {type(e).__name__}: {e}") from e
+        return _reason(e)
     pixels = image.shape[0] * image.shape[1]
     megapixels = pixels / 1e6
     return {
@@ -246,22 +252,26 @@ class _Table:
         if folder is None: return
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "rows.jsonl"
-        text = path.read_bytes() if path.exists() else b""
-        for line in text.splitlines():
+        self.file = open(folder / "rows.jsonl", "a+b", buffering=0)
+        self.file.seek(0)
+        for line in self.file.read().split(b"\n"):
             try:
                 row = json.loads(line)
                 self.rows[row.pop("key")] = row
-            except (ValueError, KeyError, AttributeError):
+            except (ValueError, KeyError, AttributeError, TypeError):
                 continue
-        self.file = open(path, "ab")
-        if text and not text.endswith(b"\n"): self.file.write(b"\n")
 
     def add(self, key, row):
         self.rows[key] = row
-        if self.file:
-            self.file.write(json.dumps({"key": key} | row).encode() + b"\n")
-            self.file.flush()
+        if not self.file: return
+        line = json.dumps({"key": key} | row).encode() + b"\n"
+        if self.file.seek(0, os.SEEK_END):
+            self.file.seek(-1, os.SEEK_END)
+            if self.file.read(1) != b"\n": line = b"\n" + line
+        try:
+            if self.file.write(line) < len(line): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as e:
+            raise OSError(e.errno, e.strerror, str(self.file.name)) from None
 
     def close(self):
         if self.file: self.file.close()
@@ -282,24 +292,25 @@ def _write_about(folder, pictures, contenders, **settings):
     write_atomic(Path(folder) / "about.json", json.dumps(about, indent=1).encode())
 
 # %% ../nbs/41_benchmark.ipynb #d354f9b0
-def _check_request(contenders, quality, bpp, metrics, backend, scheduler):
+def _check_request(contenders, quality, bpp, metrics, n_jobs, backend, scheduler):
     "`ValueError` for a request that cannot be fulfilled, whatever the pictures are."
     if backend not in ("processes", "dask"): raise ValueError(f'backend must be "processes" or "dask", got {backend!r}')
     if (backend == "dask") != (scheduler is not None):
         raise ValueError('backend="dask" and scheduler="tcp://host:port" go together')
+    if n_jobs == 0: raise ValueError("n_jobs must be at least 1, or -1 for one process per core, got 0")
     for m in metrics:
         if m not in METRICS: raise ValueError(f"no metric is called {m!r}; there are {', '.join(METRICS)}")
     for label, c in contenders.items():
         if not c.rates(quality, bpp):
             raise ValueError(f"{label}: give the rates to code at, quality=[...] or bpp=[...]")
 
-def _check_size(name, image, metrics):
+def _check_size(image, metrics):
     "`ValueError` for a picture that is too small for a metric."
     h, w = image.shape[:2]
     for m in metrics:
         if min(h, w) < LEAST_SIDE[m]:
-            raise ValueError(f"{name} ({h}x{w}) is too small for {m}, which needs {LEAST_SIDE[m]} pixels a side; "
-                             "leave out one of them")
+            raise ValueError(f"{h}x{w} is too small for {m}, which needs {LEAST_SIDE[m]} pixels a side; "
+                             "leave out the metric or the picture")
 
 # %% ../nbs/41_benchmark.ipynb #4d6b0925
 @dataclass(frozen=True)
@@ -320,44 +331,71 @@ def _about(picture, image, label, contender, rate):
         "quality": rate.get("quality", np.nan), "target_bpp": rate.get("bpp", np.nan),
     }
 
+_UNREADABLE = OSError, ValueError, MemoryError # what loading a picture raises
+
+def _failure(picture, label, rate, reason):
+    "A row of the table of what failed. Label and rate are empty where a picture failed as a whole."
+    what = " ".join(filter(None, [label, rate]))
+    warnings.warn(f"{picture} is left out{what and f' for {what}'}: {reason}", stacklevel=3)
+    return {"picture": picture, "label": label, "rate": rate, "reason": reason}
+
 def _plan(
     sources: dict, # {name: function that loads the picture}
     contenders: dict, # {label: contender}
     quality: list[float], # qualities to code at
     bpp: list[float], # rates to code at
     metrics: list[str], # their names
-) -> tuple[list, dict]: # jobs in the order of the rows; {name of a picture: digest of its pixels}
-    "All rows of a run, each once. `ValueError` for a picture that is too small for a metric."
-    jobs, digests = {}, {}
+) -> tuple[list, dict, list]: # jobs in the order of the rows; {picture: digest of its pixels}; rows from `_failure`
+    "All rows of a run, each once."
+    jobs, digests, failed = {}, {}, []
     for name, source in sources.items():
-        image = source()
-        _check_size(name, image, metrics)
+        try:
+            image = source()
+            _check_size(image, metrics)
+        except _UNREADABLE as e:
+            failed.append(_failure(name, "", "", _reason(e)))
+            continue
         digests[name] = _picture_digest(image)
         for label, c in contenders.items():
             for rate in c.rates(quality, bpp):
                 key = _key(digests[name], c, rate, metrics)
                 job = _Job(key, name, label, rate, _about(name, image, label, c, rate))
                 jobs.setdefault((name, label, tuple(rate.items())), job)
-    return list(jobs.values()), digests
+    return list(jobs.values()), digests, failed
 
 # %% ../nbs/41_benchmark.ipynb #c635d084
-def _keyed_row(key, *task): return key, _row(*task)
+def _keyed_row(key, image, *task): return key, image if isinstance(image, str) else _row(image, *task)
 
-def _tasks(jobs, sources, contenders, metrics):
+def _load_again(source, digest):
+    "The picture that the plan was made with, or the reason why it cannot be had any more."
+    try:
+        image = source()
+    except _UNREADABLE as e:
+        return _reason(e)
+    return image if _picture_digest(image) == digest else "the picture was changed while the benchmark ran"
+
+def _tasks(jobs, sources, digests, contenders, metrics):
     "The jobs as tasks for joblib. Jobs of one picture follow each other, so that one picture at a time is in memory."
     from joblib import delayed
     loaded = None
     for job in jobs:
-        if loaded != job.picture: loaded, image = job.picture, sources[job.picture]()
-        yield delayed(_keyed_row)(job.key, job.picture, image, contenders[job.label], job.rate, metrics)
+        if loaded != job.picture:
+            loaded, image = job.picture, _load_again(sources[job.picture], digests[job.picture])
+        yield delayed(_keyed_row)(job.key, image, contenders[job.label], job.rate, metrics)
 
 # %% ../nbs/41_benchmark.ipynb #c258def2
+_DIED = ("a worker process was ended from outside, most often for want of memory; rows that were finished are kept "
+         "in `path`: run again with fewer n_jobs")
+
 def _on_cores(tasks, n_jobs):
     "Results of `tasks` from processes of this machine, in the order in which they are done."
     from joblib import Parallel
     from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
     try:
         yield from Parallel(n_jobs=n_jobs, backend="loky", max_nbytes=None, return_as="generator_unordered")(tasks)
+    except TerminatedWorkerError:
+        raise RuntimeError(_DIED) from None
     finally: # idle workers would hold their memory, and a parent that ends, for minutes
         if n_jobs != 1: get_reusable_executor().shutdown(wait=True)
 
@@ -365,7 +403,7 @@ def _on_dask(tasks, scheduler):
     "Results of `tasks` from a Dask cluster, in the order in which they are done."
     from joblib import Parallel, parallel_config
     try:
-        from distributed import Client
+        from distributed import Client, KilledWorker
     except ImportError:
         raise ImportError('backend="dask" needs Dask: pip install "gan_compress[dask]"') from None
     with Client(scheduler) as client:
@@ -375,7 +413,42 @@ def _on_dask(tasks, scheduler):
                              f"these run {threads}: start them with --nthreads 1")
         with parallel_config(backend="dask"):
             pool = Parallel(return_as="generator_unordered")
-        yield from pool(tasks)
+        try:
+            yield from pool(tasks)
+        except KilledWorker:
+            raise RuntimeError(_DIED) from None
+
+# %% ../nbs/41_benchmark.ipynb #02264b21
+@lru_cache
+def _failed_table():
+    "The class of the table of what failed: a DataFrame that is equal to another one as a whole."
+    import pandas as pd
+
+    class Failed(pd.DataFrame):
+        _constructor = property(lambda self: Failed)
+        def __eq__(self, other): return self.equals(other)
+        def __reduce__(self): return pd.DataFrame, (self.to_dict("list"),) # travels to other processes as a plain one
+
+    return Failed
+
+def _write_csv(folder, name, table):
+    "Write a table; what UTF-8 cannot say in the name of a file is written as `\\udc..`."
+    write_atomic(Path(folder) / name, table.to_csv(index=False).encode(errors="backslashreplace"))
+
+def _finish(rows, failed, path):
+    "The table of rows with that of what failed; both are written. `RuntimeError` if there is no row."
+    import pandas as pd
+    if not rows:
+        first = " ".join(filter(None, [failed[0][k] for k in ("picture", "label", "rate")]))
+        raise RuntimeError(f"nothing could be measured; the first of {len(failed)} failures is {first}: "
+                           f"{failed[0]['reason']}")
+    df = pd.DataFrame(rows)
+    df.attrs["failed"] = _failed_table()(failed, columns=["picture", "label", "rate", "reason"])
+    if path is None: return df
+    _write_csv(path, "rows.csv", df)
+    if failed: _write_csv(path, "failed.csv", df.attrs["failed"])
+    else: (Path(path) / "failed.csv").unlink(missing_ok=True)
+    return df
 
 # %% ../nbs/41_benchmark.ipynb #ec1befe2
 # long: the signature says what each argument means, the docstring what each column holds
@@ -401,31 +474,32 @@ def run(
     Lossless codecs, and labels whose parameters set the rate, are coded once. The folder `path` holds rows.jsonl,
     about.json and, when the run has come to its end, rows.csv.
 
-    Raises `ValueError` for unknown codecs, parameters or metrics, rates out of range or none at all, and for pictures
-    too small for a metric; `RuntimeError` naming picture and codec if a codec fails."""
-    import pandas as pd
+    A picture that cannot be read or is too small for a metric, and a row that a codec cannot make, are left out with a
+    `UserWarning`. `attrs["failed"]` of the result is a DataFrame of them (picture, label, rate, reason), which is also
+    written to failed.csv; they are tried again when the run is repeated. Raises `ValueError` for unknown codecs,
+    parameters or metrics, and rates out of range or none at all; `RuntimeError` if nothing can be measured, or if a
+    worker process dies."""
     from tqdm.auto import tqdm
     quality, bpp, metrics = [float(q) for q in quality], [float(r) for r in bpp], list(metrics)
     sources, contenders = _pictures(pictures), _contenders(codecs)
-    _check_request(contenders, quality, bpp, metrics, backend, scheduler)
-    jobs, digests = _plan(sources, contenders, quality, bpp, metrics)
+    _check_request(contenders, quality, bpp, metrics, n_jobs, backend, scheduler)
+    jobs, digests, failed = _plan(sources, contenders, quality, bpp, metrics)
+    if not jobs: return _finish([], failed, None)
 
-    table = _Table(path)
+    table, reasons = _Table(path), {}
     if path is not None: _write_about(path, digests, contenders, quality=quality, bpp=bpp, metrics=metrics)
     missing = {job.key: job for job in jobs if job.key not in table.rows}
-    tasks = _tasks(missing.values(), sources, contenders, metrics)
+    tasks = _tasks(missing.values(), sources, digests, contenders, metrics)
     results = _on_dask(tasks, scheduler) if backend == "dask" else _on_cores(tasks, n_jobs)
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="benchmark", unit="file", disable=not progress)
-    try:
+    with closing(table), closing(bar):
         for key, row in results if missing else ():
-            table.add(key, missing[key].about | row)
+            if isinstance(row, str): reasons[key] = row
+            else: table.add(key, missing[key].about | row)
             bar.update()
-    finally:
-        bar.close()
-        table.close()
-    df = pd.DataFrame([table.rows[job.key] | job.about for job in jobs])
-    if path is not None: write_atomic(Path(path) / "rows.csv", df.to_csv(index=False).encode())
-    return df
+    failed += [_failure(job.picture, job.label, " ".join(f"{k} {v:g}" for k, v in job.rate.items()), reasons[job.key])
+               for job in jobs if job.key in reasons]
+    return _finish([table.rows[job.key] | job.about for job in jobs if job.key not in reasons], failed, path)
 
 # %% ../nbs/41_benchmark.ipynb #3a830a03
 @dataclass(frozen=True)
@@ -445,13 +519,22 @@ def code_all(
 ) -> dict[str, Coded]: # by label
     """One picture coded and decoded by several codecs, at one quality or at equal bytes.
 
-    `ValueError` as for `encode`, except that a rate that is out of reach gives the least file.
+    A rate that is out of reach gives the least file. A codec that cannot code the picture is left out with a
+    `UserWarning`. Raises `ValueError` for codecs, parameters and rates that cannot be, or if no codec is left.
     Lossless codecs, and labels whose parameters set the rate, are coded as they are."""
-    coded = {}
+    coded, reasons = {}, {}
+    image = check(image)
     for label, c in _contenders(codecs).items():
         settings = c.rates([] if quality is None else [quality], [] if bpp is None else [bpp])
         if len(settings) != 1: raise ValueError(f"{label}: give the rate to code at, either quality or bpp")
-        data, fits = _encode(image, c, settings[0])
+        try:
+            data, fits = _encode(image, c, settings[0])
+            picture = decode(data, **c.decode)
+        except Exception as e:
+            reasons[label] = f"{label} cannot code the picture: {_reason(e)}"
+            continue
         rate = 8 * len(data) / (image.shape[0] * image.shape[1])
-        coded[label] = Coded(data, decode(data, **c.decode), rate, fits and (bpp is None or rate <= bpp))
+        coded[label] = Coded(data, picture, rate, fits and (bpp is None or rate <= bpp))
+    if not coded: raise ValueError("; ".join(reasons.values()))
+    for reason in reasons.values(): warnings.warn(f"{reason}; it is left out", stacklevel=2)
     return coded

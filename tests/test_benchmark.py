@@ -18,7 +18,7 @@ from gan_compress import benchmark
 from gan_compress.benchmark import run
 from gan_compress.codec import codec_class
 from gan_compress.images import sample, save
-from gan_compress.metrics import METRICS, measure
+from gan_compress.metrics import measure
 from gan_compress.statistics import summary
 
 TIMES = ["encode_s_mp", "decode_s_mp", "peak_mib"]
@@ -151,7 +151,7 @@ def test_bad_requests_are_refused_before_anything_is_coded(tmp_path, pictures):
         "1..100": dict(quality=[50, 101]),
         "positive": dict(bpp=[-1]),
         "no metric": dict(metrics=["vmaf"]),
-        "too small for ms_ssim, which needs 176": dict(metrics=METRICS),
+        "n_jobs must be": dict(n_jobs=0),
         "backend": dict(backend="ray"),
         "go together": dict(backend="dask"),
         "no picture": dict(pictures=[]),
@@ -164,12 +164,106 @@ def test_bad_requests_are_refused_before_anything_is_coded(tmp_path, pictures):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_failing_codec_is_named_and_the_rest_kept(tmp_path, n_jobs):
-    pictures = {"usual": small("coffee"), "long": np.zeros((1, 17000), np.uint8)} # WebP ends at 16383 pixels a side
-    with pytest.raises(RuntimeError, match="webp.*quality.*50.*on long.*16383"):
-        run(pictures, "webp", quality=[50], metrics=["psnr"], path=tmp_path, n_jobs=n_jobs)
-    run({"usual": pictures["usual"]}, "webp", quality=[50], metrics=["psnr"], path=tmp_path, n_jobs=1)
-    assert (tmp_path / "rows.jsonl").read_text().count("\n") == 1
+def test_what_fails_is_told_and_the_rest_measured(tmp_path, n_jobs):
+    "A row that a codec cannot make, a damaged file, a dead link, a picture too small, hidden files."
+    folder, out = tmp_path / "in", tmp_path / "out"
+    (folder / ".ipynb_checkpoints").mkdir(parents=True)
+    save(folder / "a.png", small("coffee"))
+    save(folder / "long.png", np.zeros((16, 17000), np.uint8)) # WebP ends at 16383 pixels a side
+    save(folder / "stamp.png", np.zeros((4, 4), np.uint8))
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    (folder / "dead.png").symlink_to("nowhere.png")
+    for hidden in ("._a.png", ".ipynb_checkpoints/a.png"): (folder / hidden).write_bytes(b"x")
+    wanted = dict(codecs=["jpeg", "webp"], quality=[50], metrics=["psnr", "ssim"], path=out, n_jobs=n_jobs)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="is left out") as told: df = run(folder, **wanted)
+        failed = df.attrs["failed"]
+        assert list(zip(df.picture, df.label)) == [("a.png", "jpeg"), ("a.png", "webp"), ("long.png", "jpeg")]
+        assert list(failed.columns) == ["picture", "label", "rate", "reason"] and len(told) == len(failed) == 4
+        why = {(row.picture, row.label, row.rate): row.reason for row in failed.itertuples()}
+        assert "16383" in why["long.png", "webp", "quality 50"] and "too small for ssim" in why["stamp.png", "", ""]
+        assert ("cut.png", "", "") in why and ("dead.png", "", "") in why
+        assert pd.read_csv(out / "failed.csv").picture.tolist() == failed.picture.tolist()
+        assert (out / "rows.jsonl").read_text().count("\n") == len(pd.read_csv(out / "rows.csv")) == 3
+    both = pd.concat([df, run({"a": small("coffee")}, **wanted)]) # tables of failures can be compared
+    assert len(both) == 5 and not (out / "failed.csv").exists()
+
+
+def test_nothing_left_is_one_error(tmp_path):
+    with pytest.warns(UserWarning), pytest.raises(RuntimeError, match="first of 1 failures is x: 1x17000 .*ssim"):
+        run({"x": np.zeros((1, 17000), np.uint8)}, "webp", quality=[50], metrics=FAST, path=tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.warns(UserWarning), pytest.raises(RuntimeError, match="x webp quality 50: .*16383"):
+        run({"x": np.zeros((16, 17000), np.uint8)}, "webp", quality=[50], metrics=["psnr"], path=tmp_path, n_jobs=1)
+
+
+def test_codecs_that_cannot_code_a_picture_are_left_out():
+    long = np.zeros((16, 17000), np.uint8)
+    with pytest.warns(UserWarning, match="webp cannot code the picture: .*16383"):
+        coded = benchmark.code_all(long, ["webp", "jpeg"], quality=50)
+    assert list(coded) == ["jpeg"]
+    with pytest.raises(ValueError, match="webp cannot code"): benchmark.code_all(long, "webp", bpp=1)
+
+
+def test_a_worker_that_dies_is_told(tmp_path, pictures, monkeypatch):
+    from joblib import Parallel
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+    run(pictures, "jpeg", quality=[50], metrics=FAST, path=tmp_path, n_jobs=1)
+
+    def dies(self, tasks): raise TerminatedWorkerError("killed")
+
+    monkeypatch.setattr(Parallel, "__call__", dies)
+    with pytest.raises(RuntimeError, match="rows that were finished are kept.*memory|memory.*kept.*fewer n_jobs"):
+        run(pictures, "jpeg", quality=[50, 60], metrics=FAST, path=tmp_path, n_jobs=1)
+    assert (tmp_path / "rows.jsonl").read_text().count("\n") == 3
+
+
+def test_a_picture_that_changes_meanwhile_is_not_measured_under_the_old_key(pictures):
+    sources = {"x": lambda: pictures["coffee"][::-1].copy()}
+    contenders = benchmark._contenders("jpeg")
+    jobs, digests, _ = benchmark._plan({"x": lambda: pictures["coffee"]}, contenders, [50], [], FAST)
+    (_, row), = benchmark._on_cores(benchmark._tasks(jobs, sources, digests, contenders, FAST), 1)
+    assert row == "the picture was changed while the benchmark ran"
+
+
+WRITER = """
+import sys
+from gan_compress.benchmark import _Table
+table = _Table(sys.argv[1])
+for k in range(200): table.add(f"{sys.argv[2]}-{k}", {"filler": "x" * 5000})
+"""
+
+
+def test_processes_that_share_a_folder_do_not_tear_each_others_lines(tmp_path):
+    (tmp_path / "rows.jsonl").write_bytes(b'{"key": "old", "a": 1}\n{"key": "to')
+    children = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(n)]) for n in range(4)]
+    assert [child.wait() for child in children] == [0] * 4
+    rows = benchmark._Table(tmp_path).rows
+    assert len(rows) == 1 + 4 * 200
+
+
+@pytest.mark.parametrize("line", [b"\xff\x00", b"[1]", b'{"key": [1]}', b"3", b'{"a": 1}', b'{"key": "a', b"\0" * 999])
+def test_damaged_lines_are_skipped(tmp_path, line):
+    good = b'{"key": "good", "psnr": 30}\n'
+    (tmp_path / "rows.jsonl").write_bytes(line + b"\n" + good + line)
+    table = benchmark._Table(tmp_path)
+    table.add("new", {"psnr": 31})
+    table.close()
+    assert list(benchmark._Table(tmp_path).rows) == ["good", "new"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
+def test_names_that_are_no_utf8_are_kept(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    save(tmp_path / "a.png", small("coffee"))
+    os.rename(tmp_path / "a.png", os.path.join(os.fsencode(folder), b"caf\xe9.png"))
+    (folder / os.fsdecode(b"bad\xe9.png")).write_bytes(b"x")
+    with pytest.warns(UserWarning, match="bad"):
+        df = run(folder, "jpeg", quality=[50], metrics=FAST, path=tmp_path / "out", n_jobs=1)
+    assert list(df.picture) == ["caf\udce9.png"]
+    assert list(pd.read_csv(tmp_path / "out" / "rows.csv").picture) == ["caf\\udce9.png"]
+    assert list(pd.read_csv(tmp_path / "out" / "failed.csv").picture) == ["bad\\udce9.png"]
 
 
 def test_digest_counts_code_and_data(tmp_path):
