@@ -53,7 +53,7 @@ PICTURES = frozenset((
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".jpx", ".bmp", ".gif", ".tif",
     ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi"))
 
-# %% ../nbs/00_images.ipynb #7a5542da
+# %% ../nbs/00_images.ipynb #19104830
 def find_files(
     folder: str | os.PathLike, # to search
     suffixes: frozenset = PICTURES, # lower case, with the dot
@@ -107,7 +107,7 @@ def _turn(pixels, turned):
     if turned in (3, 4, 7, 8): pixels = pixels[::-1]
     return pixels
 
-# %% ../nbs/00_images.ipynb #ca743ee1
+# %% ../nbs/00_images.ipynb #f4c57975
 def _bits(im, data):
     "Bits a channel, as the header of the file says. To be asked before Pillow decodes."
     if im.format == "PNG": return data[24]
@@ -129,7 +129,7 @@ def _refuse_unknown_range(im, bits, name):
         raise ValueError(f"{name} holds {bits} bits a channel in separate planes, which cannot be read; save 8 bits")
     low, high = im.getextrema() if im.mode in ("I", "F") else (0, 0)
     if im.mode == "F" or im.format != "PPM" and (low < 0 or high > 255):
-        raise ValueError(f"{name} holds samples of {bits} bits from {low:g} to {high:g}, and nothing says what is white; "
+        raise ValueError(f"{name} holds samples of {bits} bits from {low:g} to {high:g}, nothing says what is white; "
                          "scale them to 0..255 and save 8 bits")
 
 def _integers(im, bits):
@@ -147,7 +147,7 @@ def _samples(im, data, bits):
         raise ValueError(f"OpenCV cannot decode its {bits} bits a channel; save 8 bits")
     return samples[..., [2, 1, 0, 3][:samples.shape[2]]], 2 ** bits - 1
 
-# %% ../nbs/00_images.ipynb #c6298b5b
+# %% ../nbs/00_images.ipynb #a9ce31a4
 def _to_bytes(samples, peak):
     "Samples in 0..peak as uint8, rounded."
     return samples if peak == 255 and samples.dtype == np.uint8 else to_uint8(samples * np.float32(255 / peak))
@@ -174,7 +174,7 @@ def _pixels(im, data, bits, warn):
     warn(f"mode {im.mode}, converted to {mode}")
     return np.asarray(im.convert(mode))
 
-# %% ../nbs/00_images.ipynb #358dd719
+# %% ../nbs/00_images.ipynb #40e2a408
 _SPACES = {"CMYK": b"CMYK", "LAB": b"Lab "} # modes that are no RGB -> colour space, as profiles write it
 
 def _to_srgb(im, icc, mode):
@@ -186,7 +186,7 @@ def _to_srgb(im, icc, mode):
     rgb = ImageCms.profileToProfile(im, profile, ImageCms.createProfile("sRGB"), intent, "RGB")
     return rgb.convert(mode)
 
-# %% ../nbs/00_images.ipynb #883114fb
+# %% ../nbs/00_images.ipynb #d023ec97
 @lru_cache(8)
 def _is_srgb(icc):
     "Whether no colour moves by more than a level when a profile (RGB or grey) is taken for sRGB."
@@ -227,7 +227,7 @@ def _fit_profile(pixels, icc, warn):
     warn("its colour profile does not fit the converted picture, which is now sRGB")
     return np.dstack([colour, pixels[..., 3]]) if pixels.shape[2:] == (4,) else colour, None
 
-# %% ../nbs/00_images.ipynb #559622b0
+# %% ../nbs/00_images.ipynb #aaaf7782
 class Picture(NamedTuple):
     "What a picture file holds."
     pixels: np.ndarray # uint8, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA
@@ -262,7 +262,7 @@ def _read(file, name, stacklevel):
     if icc: pixels, icc = _fit_profile(pixels, icc, warn)
     return Picture(check(_turn(pixels, turned)), icc or None)
 
-# %% ../nbs/00_images.ipynb #bc4eeeb1
+# %% ../nbs/00_images.ipynb #3cf291c0
 def read_picture(
     file: str | os.PathLike | bytes, # a picture file in any format that Pillow reads; or its content
     name: str | None = None, # what messages call it; None: the path, or "the picture"
@@ -344,7 +344,7 @@ def _pillow_file(image, fmt, options):
         raise ValueError(f"{fmt} cannot hold a picture of shape {image.shape} with options {options}: {e}") from None
     return buffer.getvalue()
 
-# %% ../nbs/00_images.ipynb #fe2cc138
+# %% ../nbs/00_images.ipynb #d49ee525
 def picture_bytes(
     image: np.ndarray, # uint8 picture
     extension: str, # of a picture file, as ".png"; names the format
