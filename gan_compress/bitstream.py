@@ -7,10 +7,11 @@ __all__ = ['MAGIC', 'FORMAT', 'MAX_PIXELS', 'BitstreamError', 'write_varint', 'r
            'read_file', 'salvage']
 
 # %% ../nbs/20_bitstream.ipynb #a5648030
+import re
 import zlib
 from binascii import crc_hqx
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, takewhile
 from typing import NamedTuple
 
 # %% ../nbs/20_bitstream.ipynb #e494a669
@@ -166,12 +167,14 @@ def _find_header(data):
         return header, size, [f"{e}; the copy at the end is whole"]
 
 # %% ../nbs/20_bitstream.ipynb #79f611d4
+_LETTER = re.compile(rb"[A-Za-z]")
+
 class _Search:
-    "Looks for chunks that verify in data[:end], with a budget of bytes to checksum."
+    "Looks for chunks that verify in data[:end], with a budget of bytes to checksum; every try costs 256 on top."
 
     def __init__(self, data, end, short):
         self.data, self.end, self.short = data, end, short
-        self.budget = 64 * len(data) + 2**20
+        self.budget = min(64 * len(data), 2**28) + 2**20
 
     def behind(self, place):
         "Where the chunk at a place ends if its length is right; beyond the end if it cannot be."
@@ -185,7 +188,7 @@ class _Search:
         "The chunk at a place and the offset behind it; None if none verifies there."
         stop = self.behind(place)
         if stop > self.end or self.budget <= 0: return None
-        self.budget -= stop - place
+        self.budget -= stop - place + 256
         try:
             return _read_chunk(self.data, place, self.end, self.short)
         except BitstreamError:
@@ -193,7 +196,9 @@ class _Search:
 
     def next_after(self, place):
         "The next chunk behind a damaged one, as `chunk_at` gives it; None if there is none."
-        for found in map(self.chunk_at, chain([self.behind(place)], range(place + 1, self.end))):
+        letters = (m.start() for m in _LETTER.finditer(self.data, place + 1, self.end))
+        for place in chain([self.behind(place)], takewhile(lambda _: self.budget > 0, letters)):
+            found = self.chunk_at(place)
             if found and (not self.short or found[1] == self.end or self.chunk_at(found[1])): return found
         return None
 
@@ -221,4 +226,6 @@ def salvage(
         at = found[1]
     if len(chunks) < header.n_chunks:
         wrong.append(f"{header.n_chunks - len(chunks)} of {header.n_chunks} chunks are lost")
+    elif at < end:
+        wrong.append(f"{end - at} bytes too many after the last chunk")
     return header, chunks, wrong
