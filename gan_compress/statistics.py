@@ -6,6 +6,7 @@
 __all__ = ['bootstrap_shares', 'bootstrap_interval', 'summary', 'BDRate', 'bd_rate', 'bd_table']
 
 # %% ../nbs/40_statistics.ipynb #1da30052
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,18 @@ def bootstrap_interval(
 # %% ../nbs/40_statistics.ipynb #c39c93ca
 _SETTING = ["label", "codec", "parameters", "quality", "target_bpp"]
 
+def _same_pictures(df, by, who):
+    "The rows of the pictures that every group by the columns `by` has; a warning names the others. `who`: has which."
+    sets = [set(group.picture) for _, group in df.groupby(by, sort=False, dropna=False)]
+    everything = set(df.picture)
+    common = everything.intersection(*sets)
+    left = sorted(everything - common)
+    if left and common:
+        some = ", ".join(left[:3]) + (" ..." if len(left) > 3 else "")
+        warnings.warn(f"left out, because not measured with {who}: {len(left)} of {len(everything)} pictures ({some})",
+                      stacklevel=3)
+    return df[df.picture.isin(common)]
+
 def summary(
     df: "pandas.DataFrame", # rows, from `benchmark.run`
 ) -> "pandas.DataFrame": # one row per label and rate, in their order
@@ -41,9 +54,16 @@ def summary(
     Columns: `label`, `codec`, `parameters`, `quality`, `target_bpp`, `pictures` (how many), `fits` (how many of them
     reached the rate), mean `bytes` and `bpp`, for every metric its mean and the ends of the 95 % bootstrap interval
     over pictures as `<metric>`, `<metric>_low`, `<metric>_high`. If the table has them: mean CPU seconds per megapixel
-    (`encode_s_mp`, `decode_s_mp`), and the largest peak of memory (`peak_mib`)."""
+    (`encode_s_mp`, `decode_s_mp`), and the largest peak of memory (`peak_mib`).
+
+    All means are over the same pictures: one that lacks a label or rate is left out with a `UserWarning`. If that
+    would leave none, another warning says that the means are over different pictures."""
     import pandas as pd
-    rows = []
+    same = _same_pictures(df, _SETTING, "every label at every rate")
+    if same.empty and len(df):
+        warnings.warn("the means are over different pictures: none was measured with every label at every rate",
+                      stacklevel=2)
+    rows, df = [], df if same.empty else same
     for setting, group in df.groupby(_SETTING, sort=False, dropna=False):
         row = dict(zip(_SETTING, setting)) | {"pictures": len(group), "fits": int(group.fits.sum())}
         row |= {"bytes": group.bytes.mean(), "bpp": group.bpp.mean()}
@@ -112,7 +132,6 @@ def _by_picture(df, label, metric):
 
     Settings that some picture did not reach or lacks are left out."""
     rows = df[df.label == label]
-    if rows.empty: raise ValueError(f"there is no curve {label!r}; there are {', '.join(map(repr, df.label.unique()))}")
     rows = rows.assign(setting=rows.groupby(["quality", "target_bpp"], dropna=False).ngroup())
     rows = rows.assign(bpp=rows.bpp.where(rows.fits))
     rate = rows.pivot(index="picture", columns="setting", values="bpp").dropna(axis=1)
@@ -139,18 +158,24 @@ def bd_rate(
 ) -> BDRate:
     """Bjøntegaard delta rate of `test` against `reference`.
 
-    Settings at which some picture did not reach the rate are left out. Raises `ValueError` if a label or metric is not
-    in the table, the codecs were not measured on the same pictures, a curve has fewer than four points or does not
-    rise, or the two do not overlap (within `limits`)."""
+    Pictures that one of the two lacks are left out with a `UserWarning`, and so, silently, are settings at which some
+    picture did not reach the rate. Raises `ValueError` if a label or metric is not in the table, the codecs have no
+    picture in common, a curve has fewer than four points or does not rise, or the two do not overlap (within
+    `limits`)."""
     if metric not in METRICS or metric not in df: raise ValueError(f"the table has no metric {metric!r}")
+    labels = [reference, test] if isinstance(reference, str) else [test]
+    for label in labels:
+        if label not in set(df.label):
+            raise ValueError(f"there is no curve {label!r}; there are {', '.join(map(repr, df.label.unique()))}")
+    df = _same_pictures(df[df.label.isin(labels)], "label", f"both {' and '.join(labels)}")
+    if df.empty: raise ValueError(f"{' and '.join(labels)} were not measured on the same pictures")
 
     def mean_curve(shares, rate, value): return shares @ rate, _decibels(metric, shares @ value)
 
     pictures, *measured = _by_picture(df, test, metric)
     if isinstance(reference, str):
         title = reference
-        others, *measured_r = _by_picture(df, reference, metric)
-        if others != pictures: raise ValueError(f"{reference} and {test} were not measured on the same pictures")
+        _, *measured_r = _by_picture(df, reference, metric)
     else:
         title = "the published curve"
         published = np.asarray(reference[0], float), _decibels(metric, reference[1])

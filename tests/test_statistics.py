@@ -37,11 +37,12 @@ def test_bd_rate_against_a_published_curve_and_within_limits():
 
 
 def test_bd_rate_is_refused_where_it_would_be_a_fiction():
-    far, fewer = curves(1, label="far", shift=40), curves(1, label="other pictures", n=5)
+    far, others = curves(1, label="far", shift=40), curves(1, label="other pictures")
+    others = others.assign(picture="other " + others.picture)
     falling = curves(.9, label="falling")
     falling.loc[falling.quality == 50, "psnr"] -= 9
     short = curves(.9, label="short").query("quality < 35")
-    df = pd.concat([curves(1, label="reference"), far, fewer, curves(.9), falling, short])
+    df = pd.concat([curves(1, label="reference"), far, others, curves(.9), falling, short])
     for label, why in {"far": "do not overlap", "other pictures": "same pictures", "falling": "does not rise",
                        "short": "3 points", "absent": "no curve 'absent'"}.items():
         with pytest.raises(ValueError, match=why): bd_rate(df, "reference", label)
@@ -63,6 +64,18 @@ def test_rates_that_some_picture_missed_stay_out_of_curves():
     df = pd.concat([curves(1, label="reference"), curves(.5)])
     df.loc[(df.label == "test") & (df.quality == 20) & (df.picture == "3"), ["fits", "bpp"]] = False, 99.
     assert bd_rate(df, "reference", "test").percent == pytest.approx(-50, abs=.1)
+
+
+def test_only_the_same_pictures_are_compared():
+    df = pd.concat([curves(1, label="reference"), curves(.7).query("picture != '2'")])
+    with pytest.warns(UserWarning, match=r"both reference and test: 1 of 6 pictures \(2\)"):
+        bd = bd_rate(df, "reference", "test")
+    assert bd.pictures == 5 and bd.percent == pytest.approx(-30)
+    with pytest.warns(UserWarning, match="every label at every rate: 1 of 6 pictures"): means = summary(df)
+    assert set(means.pictures) == {5}
+    assert means[means.label == "test"].psnr.to_numpy() == pytest.approx(means[means.label == "reference"].psnr)
+    apart = pd.concat([curves(1).query("picture == '1'"), curves(1, label="b").query("picture == '2'")])
+    with pytest.warns(UserWarning, match="the means are over different pictures"): assert len(summary(apart)) == 16
 
 
 def test_intervals_cover_the_mean():
