@@ -4,23 +4,37 @@
 
 # %% auto #0
 __all__ = ['CODECS', 'Codec', 'Entry', 'list_codecs', 'codec_class', 'fit_bpp', 'make_codec', 'check_settings', 'encode',
-           'decode', 'inspect']
+           'PictureLost', 'decode', 'inspect']
 
 # %% ../nbs/22_codec.ipynb #e7bedd43
 import importlib
 import importlib.util
 import math
-import struct
 import warnings
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, get_args
 
 import numpy as np
 
 from .bitstream import BitstreamError, Chunk, Header, read_file, salvage, write_file
 from .entropy import rle_decode, rle_encode
-from .images import check, resize
+from .images import check, clear_hidden, resize
+
+# %% ../nbs/22_codec.ipynb #cdabfad8
+_KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
+_NUMBERS = {bool: (bool, np.bool_), int: (int, np.integer), float: (float, np.floating)} # a truth is no number
+
+def _check_types(codec):
+    "`ValueError` for a field of a dataclass whose value is not of its type. A whole number will do for a number."
+    for f in fields(codec):
+        value, kinds = getattr(codec, f.name), get_args(f.type) or (f.type,)
+        number = next((kind for kind, types in _NUMBERS.items() if isinstance(value, types)), None)
+        fits = isinstance(value, kinds) if number is None else number in kinds or number is int and float in kinds
+        if fits: continue
+        wanted = " or ".join(_KINDS[k] for k in kinds if k in _KINDS)
+        raise ValueError(f"{f.name} must be {wanted}, got {value!r}")
 
 # %% ../nbs/22_codec.ipynb #c7bb5746
 @dataclass(frozen=True)
@@ -39,9 +53,8 @@ class Codec:
     quality: float = 50.0 # 1..100, about JPEG's
 
     def __post_init__(self):
-        number = isinstance(self.quality, (int, float, np.number)) and not isinstance(self.quality, bool)
-        if not (number and 1 <= self.quality <= 100):
-            raise ValueError(f"quality must be 1..100, got {self.quality!r}")
+        _check_types(self)
+        if not 1 <= self.quality <= 100: raise ValueError(f"quality must be 1..100, got {self.quality!r}")
 
     def parameters(self) -> dict:
         """The fields that a file tells.
@@ -219,6 +232,7 @@ def fit_bpp(
 # %% ../nbs/22_codec.ipynb #ae09bd5f
 def make_codec(
     name: str, # one of `list_codecs()`
+    /,
     **params, # its fields; None counts as not given
 ) -> Codec:
     "A codec by name; `ValueError` for unknown parameters, values out of range or more than one knob."
@@ -234,6 +248,7 @@ def make_codec(
 # %% ../nbs/22_codec.ipynb #46e7a9a0
 def check_settings(
     codec: str, # one of `list_codecs()`
+    /,
     *,
     quality: float | None = None, # as for `encode`
     bpp: float | None = None, # as for `encode`
@@ -257,6 +272,7 @@ def encode(
     quality: float | None = None, # 1..100, about JPEG's; 50 if nothing else is given
     bpp: float | None = None, # bits per pixel that the whole file must not exceed
     icc: bytes | None = None, # ICC colour profile to carry along
+    keep_hidden: bool = False, # keep the colours of RGBA pixels with alpha 0, which nobody sees and which cost bytes
     **params, # the codec's own parameters
 ) -> bytes: # a whole .gcz file
     """Compress a picture.
@@ -264,7 +280,7 @@ def encode(
     `bpp` finds the best quality that fits: within 5 % below the rate for codecs with a continuous knob, else the
     largest step below. Raises `ValueError` if the rate cannot be reached (naming the least size), if two of quality,
     bpp and the codec's own knob are given, or if anything else is out of range."""
-    image = check(image)
+    image = check(image) if keep_hidden else clear_hidden(image)
     cls = check_settings(codec, quality=quality, bpp=bpp, **params)
     if bpp is None: return _file(make_codec(codec, quality=quality, **params), image, icc)
     pixels = image.shape[0] * image.shape[1]
@@ -292,7 +308,7 @@ def _codec_of(header):
                              f"this program's ({cls.version})")
     try:
         return cls.unpack(header.params)
-    except (ValueError, struct.error, IndexError, OverflowError) as e:
+    except Exception as e: # whatever nonsense leads to
         raise BitstreamError(f"header: parameters of codec {name!r}: {e}") from None
 
 def _open(data, strict):
@@ -305,38 +321,61 @@ def _open(data, strict):
     extra = {names[c.tag]: c.payload for c in chunks if c.tag in names}
     return header, _codec_of(header), own, extra, wrong
 
+@contextmanager
+def _damage_of(what):
+    "Turn whatever a decoder raises on damage into `BitstreamError`."
+    try:
+        yield
+    except BitstreamError:
+        raise
+    except Exception as e:
+        raise BitstreamError(f"{what} is damaged ({type(e).__name__}: {e})") from e
+
+def _colour(codec, chunks, shape, strict, options):
+    "The picture without its transparency, uint8; a `ValueError` of the codec concerns the options."
+    try:
+        with _damage_of(f"{codec.name}: the payload"): return codec.decode_chunks(chunks, shape, strict, **options)
+    except BitstreamError as e:
+        if options and isinstance(e.__cause__, ValueError): raise e.__cause__ from None
+        raise
+
 def _alpha(header, extra, strict, wrong):
     "The transparency, uint8 (H, W); where it is lost and `strict` is not set, opaque, and said so in `wrong`."
     try:
         if "alpha" not in extra: raise BitstreamError("the chunk 'A' with the transparency is missing")
-        return _unpack_alpha(extra["alpha"], header.shape)
+        with _damage_of("the transparency"): return _unpack_alpha(extra["alpha"], header.shape)
     except BitstreamError:
         if strict: raise
     wrong.append("the transparency is lost, the picture is opaque")
     return np.full(header.shape[:2], 255, np.uint8)
 
 # %% ../nbs/22_codec.ipynb #8506fef4
+class PictureLost(UserWarning):
+    "Nothing of a damaged picture is left but its size."
+
 def decode(
     data: bytes, # a whole .gcz file
+    /,
     *,
     strict: bool = True, # False: return what can be saved of a damaged file, with a warning that says what is lost
     **options, # decode options of the codec, e.g. `scale`
 ) -> np.ndarray: # uint8 picture
     """Decompress a picture.
 
-    `BitstreamError` for anything that is wrong with the data, `ValueError` for an option that the codec lacks."""
+    `BitstreamError` for anything that is wrong with the data, `ValueError` for an option that the codec lacks.
+    With `strict=False` there is a picture wherever a header is whole; if nothing else is, it is grey (128), and the
+    warning is a `PictureLost`."""
     header, codec, chunks, extra, wrong = _open(data, strict)
     for k in options:
         if k not in codec.decode_options: raise ValueError(f"codec {codec.name!r} has no decode option {k!r}")
     shape = header.shape[:2] + (() if len(header.shape) == 2 else (3,))
     try:
-        image = codec.decode_chunks(chunks, shape, strict, **options)
-    except BitstreamError:
-        raise
-    except (ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError, AssertionError, MemoryError,
-            struct.error) as e:
-        if options and isinstance(e, ValueError): raise
-        raise BitstreamError(f"{codec.name}: the payload is damaged ({type(e).__name__}: {e})") from e
+        image = _colour(codec, chunks, shape, strict, options)
+    except BitstreamError as e:
+        if strict: raise
+        warnings.warn(f"nothing of the picture is left, it is grey: {e}", PictureLost, stacklevel=2)
+        scaled = [math.ceil(n * options.get("scale", 1)) for n in shape[:2]]
+        image = np.full((*scaled, *shape[2:]), 128, np.uint8)
     if header.shape[2:] == (4,):
         alpha = _alpha(header, extra, strict, wrong)
         if image.shape[:2] != alpha.shape: # decoded at another scale
@@ -351,6 +390,13 @@ def inspect(
 ) -> dict: # codec, version, shape, parameters, sizes in bytes, bpp, chunks, icc, damage, and the codec's own facts
     "What a file says about itself, without decoding the picture. `BitstreamError` only if no header is whole."
     header, codec, chunks, extra, wrong = _open(data, strict=False)
+
+    def ask(what, question, *args):
+        try:
+            with _damage_of(what): return question(*args)
+        except BitstreamError as e:
+            wrong.append(str(e))
+
     facts = {
         "codec": codec.name,
         "version": header.codec_version,
@@ -360,7 +406,8 @@ def inspect(
         "bpp": 8 * len(data) / (header.shape[0] * header.shape[1]),
         "header bytes": len(header.pack()),
         "chunks": [(chr(c.tag), len(c.payload)) for c in chunks] + [(k, len(v)) for k, v in extra.items()],
-        "icc": _inflate(extra["icc"], 1 << 26, "icc") if "icc" in extra else None,
+        "icc": ask("the colour profile", _inflate, extra["icc"], 1 << 26, "icc") if "icc" in extra else None,
         "damage": wrong,
     }
-    return facts if wrong else facts | codec.describe(chunks, header.shape)
+    more = None if wrong else ask(f"{codec.name}: the payload", codec.describe, chunks, header.shape)
+    return facts | (more or {})

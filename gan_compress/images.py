@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PICTURES', 'SAMPLES', 'check', 'to_uint8', 'find_files', 'Picture', 'read_picture', 'load', 'icc_profile',
            'write_atomic', 'near_lossless', 'picture_bytes', 'save', 'recode', 'Sample', 'samples', 'sample', 'show',
-           'rgb_to_ycbcr', 'ycbcr_to_rgb', 'luma', 'on_white', 'pad_to', 'downsample2', 'upsample2', 'to_blocks',
-           'from_blocks', 'resize', 'contact_sheet']
+           'rgb_to_ycbcr', 'ycbcr_to_rgb', 'luma', 'on_white', 'clear_hidden', 'pad_to', 'downsample2', 'upsample2',
+           'to_blocks', 'from_blocks', 'resize', 'contact_sheet']
 
 # %% ../nbs/00_images.ipynb #a0966c6c
 import errno
@@ -53,7 +53,7 @@ PICTURES = frozenset((
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".jpx", ".bmp", ".gif", ".tif",
     ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi"))
 
-# %% ../nbs/00_images.ipynb #19104830
+# %% ../nbs/00_images.ipynb #7ced89cf
 def find_files(
     folder: str | os.PathLike, # to search
     suffixes: frozenset = PICTURES, # lower case, with the dot
@@ -107,7 +107,7 @@ def _turn(pixels, turned):
     if turned in (3, 4, 7, 8): pixels = pixels[::-1]
     return pixels
 
-# %% ../nbs/00_images.ipynb #f4c57975
+# %% ../nbs/00_images.ipynb #b32b3f72
 def _bits(im, data):
     "Bits a channel, as the header of the file says. To be asked before Pillow decodes."
     if im.format == "PNG": return data[24]
@@ -147,7 +147,7 @@ def _samples(im, data, bits):
         raise ValueError(f"OpenCV cannot decode its {bits} bits a channel; save 8 bits")
     return samples[..., [2, 1, 0, 3][:samples.shape[2]]], 2 ** bits - 1
 
-# %% ../nbs/00_images.ipynb #a9ce31a4
+# %% ../nbs/00_images.ipynb #761ce594
 def _to_bytes(samples, peak):
     "Samples in 0..peak as uint8, rounded."
     return samples if peak == 255 and samples.dtype == np.uint8 else to_uint8(samples * np.float32(255 / peak))
@@ -174,7 +174,7 @@ def _pixels(im, data, bits, warn):
     warn(f"mode {im.mode}, converted to {mode}")
     return np.asarray(im.convert(mode))
 
-# %% ../nbs/00_images.ipynb #40e2a408
+# %% ../nbs/00_images.ipynb #d3dac610
 _SPACES = {"CMYK": b"CMYK", "LAB": b"Lab "} # modes that are no RGB -> colour space, as profiles write it
 
 def _to_srgb(im, icc, mode):
@@ -186,7 +186,7 @@ def _to_srgb(im, icc, mode):
     rgb = ImageCms.profileToProfile(im, profile, ImageCms.createProfile("sRGB"), intent, "RGB")
     return rgb.convert(mode)
 
-# %% ../nbs/00_images.ipynb #d023ec97
+# %% ../nbs/00_images.ipynb #e1371bd1
 @lru_cache(8)
 def _is_srgb(icc):
     "Whether no colour moves by more than a level when a profile (RGB or grey) is taken for sRGB."
@@ -227,7 +227,7 @@ def _fit_profile(pixels, icc, warn):
     warn("its colour profile does not fit the converted picture, which is now sRGB")
     return np.dstack([colour, pixels[..., 3]]) if pixels.shape[2:] == (4,) else colour, None
 
-# %% ../nbs/00_images.ipynb #aaaf7782
+# %% ../nbs/00_images.ipynb #d0039726
 class Picture(NamedTuple):
     "What a picture file holds."
     pixels: np.ndarray # uint8, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA
@@ -262,7 +262,7 @@ def _read(file, name, stacklevel):
     if icc: pixels, icc = _fit_profile(pixels, icc, warn)
     return Picture(check(_turn(pixels, turned)), icc or None)
 
-# %% ../nbs/00_images.ipynb #3cf291c0
+# %% ../nbs/00_images.ipynb #c27c0617
 def read_picture(
     file: str | os.PathLike | bytes, # a picture file in any format that Pillow reads; or its content
     name: str | None = None, # what messages call it; None: the path, or "the picture"
@@ -344,7 +344,7 @@ def _pillow_file(image, fmt, options):
         raise ValueError(f"{fmt} cannot hold a picture of shape {image.shape} with options {options}: {e}") from None
     return buffer.getvalue()
 
-# %% ../nbs/00_images.ipynb #d49ee525
+# %% ../nbs/00_images.ipynb #602ae244
 def picture_bytes(
     image: np.ndarray, # uint8 picture
     extension: str, # of a picture file, as ".png"; names the format
@@ -504,6 +504,17 @@ def on_white(
     if image.shape[2:] != (4,): return image
     alpha = image[..., 3:] / 255
     return np.rint(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+
+# %% ../nbs/00_images.ipynb #4421dee3
+def clear_hidden(
+    image: np.ndarray, # uint8 picture
+) -> np.ndarray: # uint8, of the same shape; the picture itself where nothing is hidden
+    "RGBA with one colour wherever alpha is 0; other pictures as they are. Errors as of `check`."
+    image = check(image)
+    if image.shape[2:] != (4,) or image[..., 3].all(): return image
+    seen, cleared = image[..., 3] > 0, image.copy()
+    cleared[~seen, :3] = np.rint(image[seen, :3].mean(0)) if seen.any() else 0
+    return cleared
 
 # %% ../nbs/00_images.ipynb #dd875b7e
 def pad_to(
