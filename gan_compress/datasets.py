@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .images import PICTURES, load as load_image, on_white, resize, write_atomic
+from .images import PICTURES, find_files, load as load_image, on_white, resize, write_atomic
 
 # %% ../nbs/01_datasets.ipynb #3a14fef5
 @dataclass(frozen=True, eq=False)
@@ -195,20 +196,22 @@ def find_pictures(
 ) -> tuple: # (list of paths in sorted order, int32 labels or -1, tuple of class names)
     """List the pictures of a folder with their labels.
 
-    Raises `FileNotFoundError` when there is no folder, `ValueError` when it has no picture."""
+    Raises `FileNotFoundError` when there is no folder, `ValueError` when it has no picture, or both pictures and
+    class folders."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: give the folder that holds the pictures or the class folders")
-    entries = sorted(folder.iterdir())
-    paths = [p for p in entries if p.suffix.lower() in PICTURES and p.is_file()]
-    if paths:
-        return paths, np.full(len(paths), -1, np.int32), ()
-    members = {d.name: [p for p in sorted(d.iterdir()) if p.suffix.lower() in PICTURES] for d in entries if d.is_dir()}
+    loose, others = find_files(folder)
+    members = {d.name: find_files(d)[0] for d in others if d.is_dir()}
     classes = tuple(name for name, files in members.items() if files)
+    paths = [p for name in classes for p in members[name]]
+    if loose and classes:
+        raise ValueError(f"{folder} holds {len(loose)} pictures beside {len(classes)} class folders with {len(paths)}: "
+                         "move the ones or the others to another place")
+    if loose: return loose, np.full(len(loose), -1, np.int32), ()
     if not classes:
         raise ValueError(f"no pictures in {folder} or in the folders directly inside it "
                          f"(looked for {', '.join(sorted(PICTURES))})")
-    paths = [p for name in classes for p in members[name]]
     return paths, np.repeat(np.arange(len(classes), dtype=np.int32), [len(members[c]) for c in classes]), classes
 
 # %% ../nbs/01_datasets.ipynb #0cf19079
@@ -224,7 +227,7 @@ def _read_mat(path):
     from scipy.io import loadmat
     mat = loadmat(path, squeeze_me=True)
     if "annotations" not in mat:
-        raise ValueError(f"{path.name} has no 'annotations' (it holds {', '.join(k for k in mat if k[0] != '_')})")
+        raise ValueError(f"it has no 'annotations' (it holds {', '.join(k for k in mat if k[0] != '_')})")
     table = np.atleast_1d(mat["annotations"])
     columns = table.dtype.names
     names = [Path(str(f)).name for f in table["fname" if "fname" in columns else "relative_im_path"]]
@@ -236,12 +239,13 @@ def _read_mat(path):
     return names, boxes, labels, tuple(str(c) for c in listed.get("class_names", ()))
 
 def _read_csv(path):
-    "Kaggle's table without a head, `file,x1,y1,x2,y2,class`: names, int boxes (N, 4), int labels (N,), class names."
+    "Kaggle's table, `file,x1,y1,x2,y2,class`: names, int boxes (N, 4), int labels (N,), class names."
     import csv
     with open(path, newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if len(row) >= 6 and row[1].strip().isdigit()]
-    if not rows:
-        raise ValueError(f"{path.name} has no lines 'file,x1,y1,x2,y2,class'")
+        rows = [row for row in csv.reader(file) if row]
+    if rows and rows[0][1:] and not rows[0][1].strip().lstrip("-").isdigit(): rows = rows[1:]     # a head
+    if not rows or any(len(row) < 6 for row in rows):
+        raise ValueError("not all of its lines are 'file,x1,y1,x2,y2,class'" if rows else "it has no lines")
     listed = path.parent / "names.csv"
     classes = listed.read_text(encoding="utf-8").split("\n") if listed.is_file() else ()
     return ([Path(row[0]).name for row in rows], np.array([row[1:5] for row in rows], int),
@@ -251,9 +255,15 @@ def _read_csv(path):
 def read_annotations(
     path: str | Path,  # cars_annos.mat, cars_train_annos.mat, cars_test_annos_withlabels.mat, anno_train.csv ...
 ) -> Annotations:
-    "Read boxes and classes; class names come from cars_meta.mat or names.csv when they lie in the same folder."
+    """Read boxes and classes; class names come from cars_meta.mat or names.csv when they lie in the same folder.
+
+    Raises `FileNotFoundError` when there is no file, `ValueError` when it is damaged or holds something else."""
     path = Path(path)
-    names, boxes, labels, classes = (_read_mat if path.suffix == ".mat" else _read_csv)(path)
+    if not path.is_file(): raise FileNotFoundError(f"no file of annotations {path}")
+    try:
+        names, boxes, labels, classes = (_read_mat if path.suffix == ".mat" else _read_csv)(path)
+    except Exception as e:     # whatever a reader raises on a damaged file
+        raise ValueError(f"{path} is damaged, or is no file of annotations: {e}") from None
     boxes[:, :2] -= 1                                          # MATLAB counts from 1; the last pixels belong to the box
     return Annotations(dict(zip(names, map(tuple, boxes.tolist()))),
                        {} if labels is None else dict(zip(names, (labels - 1).tolist())), classes)
@@ -303,13 +313,22 @@ class _Listing(NamedTuple):
     "The files of a set, before any of them is decoded."
     folder: Path
     paths: list         # the N files in sorted order
-    labels: np.ndarray  # int32 (N,), or -1
+    labels: np.ndarray  # int32 (N,), -1 without a label, -2 for a class that does not exist
     classes: tuple      # class names
     boxes: list         # (left, top, right, bottom) or None for each file
 
     def names(self, index):
         "The files at these places, named from the folder on."
         return tuple(self.paths[i].relative_to(self.folder).as_posix() for i in index)
+
+_MOST_CLASSES = 100_000 # when no list of classes comes with a set; larger numbers are mistakes
+
+def _noted_labels(paths, notes):
+    "Labels of pictures by the numbers of the annotations, as in `_Listing`, and the class names."
+    known = [k for k in notes.labels.values() if 0 <= k < _MOST_CLASSES]
+    classes = notes.classes or tuple(str(k + 1) for k in range(max(known, default=-1) + 1))
+    found = [notes.labels.get(p.name) for p in paths]
+    return np.array([-1 if k is None else k if 0 <= k < len(classes) else -2 for k in found], np.int32), classes
 
 def _list_files(folder, annotations=None, limit=None):
     "Find the pictures, take `limit` of them in even steps, and look up their boxes and, without class folders, labels."
@@ -319,9 +338,7 @@ def _list_files(folder, annotations=None, limit=None):
         chosen = np.linspace(0, len(paths), limit, endpoint=False).astype(int)
         paths, labels = [paths[i] for i in chosen], labels[chosen]
     notes = Annotations({}, {}) if annotations is None else read_annotations(annotations)
-    if notes.labels and not classes:
-        labels = np.array([notes.labels.get(p.name, -1) for p in paths], np.int32)
-        classes = notes.classes or tuple(str(k + 1) for k in range(max(notes.labels.values()) + 1))
+    if notes.labels and not classes: labels, classes = _noted_labels(paths, notes)
     return _Listing(folder, paths, labels, classes, [notes.boxes.get(p.name) for p in paths])
 
 # %% ../nbs/01_datasets.ipynb #f7dd43fb
@@ -347,8 +364,9 @@ def _decode(path, box, size, crop, grey, min_side):
     except Exception:          # whatever a decoder raises on a damaged file: the file is no use, and the report says so
         return "unreadable"
     if box is not None:
-        left, top, right, bottom = box
-        image = image[max(top, 0):bottom, max(left, 0):right]
+        left, top, right, bottom = np.maximum(box, 0)
+        image = image[top:bottom, left:right]
+        if not image.size: return "bad box"
     return "too small" if min(image.shape[:2]) < min_side else _square(image, size, crop, grey)
 
 # %% ../nbs/01_datasets.ipynb #0e486f36
@@ -368,7 +386,7 @@ def _sort_out(
 ): # (images that stay, their places in `decoded`, reason -> places of the others)
     "Separate the pictures that are of use from the others."
     dropped = {reason: [i for i, d in enumerate(decoded) if isinstance(d, str) and d == reason]
-               for reason in ("unreadable", "too small")}
+               for reason in ("unreadable", "bad box", "bad class", "too small")}
     places = np.array([i for i, d in enumerate(decoded) if not isinstance(d, str)], int)
     images = np.stack([decoded[i] for i in places]) if len(places) else np.empty((0, 1, 1, 3), np.uint8)
     flat = images.mean(3, dtype=np.float32).std((1, 2)) < min_std
@@ -379,28 +397,42 @@ def _sort_out(
     return images[~repeated], places[~repeated], dropped
 
 # %% ../nbs/01_datasets.ipynb #1780919b
+def _size_and_time(path):
+    "Size and time of change of a file; zeros for a dead link."
+    try:
+        s = path.stat()
+    except OSError:
+        return 0, 0
+    return s.st_size, s.st_mtime_ns
+
 def _cache_file(cache, name, listing, settings):
     "Where the decoded set is kept: a hash of all files, boxes, labels and settings is in the name."
-    stats = [p.stat() for p in listing.paths]
+    stats = [_size_and_time(p) for p in listing.paths]
     names = listing.names(range(len(stats)))
-    key = dict(files=[(n, s.st_size, s.st_mtime_ns) for n, s in zip(names, stats)], version=1, boxes=listing.boxes,
+    key = dict(files=[(n, *s) for n, s in zip(names, stats)], version=2, boxes=listing.boxes,
                labels=listing.labels.tolist(), classes=listing.classes, settings=settings)
     return Path(cache) / f"{name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.npz"
 
 def _write_cache(file, dataset):
-    "Keep images, labels and report."
+    "Keep images, labels and report; a warning if that cannot be."
     buffer = io.BytesIO()
     np.savez(buffer, images=dataset.images, labels=dataset.labels, report=json.dumps(vars(dataset.report)))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, buffer.getvalue())
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, buffer.getvalue())
+    except OSError as e:
+        warnings.warn(f"the decoded pictures are not kept: {e}", stacklevel=3)
 
 def _read_cache(file, classes, name):
-    "The dataset that `_write_cache` kept."
-    with np.load(file) as stored:
-        report = json.loads(str(stored["report"]))
-        dropped = {reason: tuple(names) for reason, names in report["dropped"].items()}
-        return Dataset(stored["images"], stored["labels"], classes, name,
-                       LoadReport(report["found"], report["kept"], dropped))
+    "The dataset that `_write_cache` kept; None, with a warning, if the file is damaged."
+    try:
+        with np.load(file) as stored:
+            report = json.loads(str(stored["report"]))
+            dropped = {reason: tuple(names) for reason, names in report["dropped"].items()}
+            return Dataset(stored["images"], stored["labels"], classes, name,
+                           LoadReport(report["found"], report["kept"], dropped))
+    except Exception: # whatever a reader raises on a damaged file
+        warnings.warn(f"{file} is damaged, the pictures are decoded again", stacklevel=3)
 
 # %% ../nbs/01_datasets.ipynb #d4b752dd
 def load_folder(
@@ -428,9 +460,10 @@ def load_folder(
     listing = _list_files(folder, annotations, limit)
     name = name or listing.folder.name
     file = cache and _cache_file(cache, name, listing, [size, crop, grey, min_side, min_std, copies])
-    if file and file.is_file():
-        return _read_cache(file, listing.classes, name)
+    kept = _read_cache(file, listing.classes, name) if file and file.is_file() else None
+    if kept is not None: return kept
     decoded = _decode_all(listing, lambda path, box: _decode(path, box, size, crop, grey, min_side), progress, name)
+    decoded = ["bad class" if label < -1 else d for d, label in zip(decoded, listing.labels)]
     images, places, dropped = _sort_out(decoded, min_std, copies)
     dropped = {reason: listing.names(which) for reason, which in dropped.items() if len(which)}
     if not len(places):

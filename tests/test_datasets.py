@@ -94,6 +94,82 @@ def test_the_devkits_layout_is_found_with_its_boxes(tmp_path):
     assert not np.array_equal(found.images, whole.images)
 
 
+def test_what_is_hidden_or_broken_costs_itself_alone(tmp_path):
+    for i, (image, name) in enumerate(zip(shapes(4, 64).images, ("a", "a", "b", "b"))):
+        (tmp_path / name).mkdir(exist_ok=True)
+        save(tmp_path / name / f"{i}.png", image)
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    save(tmp_path / ".ipynb_checkpoints" / "0.png", shapes(1, 64).images[0])
+    (tmp_path / "a" / "._0.png").write_bytes(b"x")
+    (tmp_path / "a" / "dead.png").symlink_to("nowhere.png")
+    (tmp_path / "b" / "cut.png").write_bytes((tmp_path / "b" / "2.png").read_bytes()[:300])
+    for _ in range(2):                                             # the second time from the cache
+        found = load_folder(tmp_path, 32, cache=tmp_path / ".cache")
+        assert found.classes == ("a", "b") and list(found.labels) == [0, 0, 1, 1]
+        assert found.report.dropped == {"unreadable": ("a/dead.png", "b/cut.png")}
+    save(tmp_path / "stray.png", shapes(1, 64).images[0])
+    with pytest.raises(ValueError, match="1 pictures beside 2 class folders with 6"): load_folder(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b"", lambda b: b[:200] + b"\xff" + b[201:],
+                                    lambda b: b"x" * len(b)])
+def test_a_damaged_cache_is_made_anew(tmp_path, damage):
+    for i, image in enumerate(shapes(4, 64).images): save(tmp_path / f"{i}.png", image)
+    found = load_folder(tmp_path, 32, cache=tmp_path / "cache")
+    file, = (tmp_path / "cache").iterdir()
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.warns(UserWarning, match="is damaged, the pictures are decoded again"):
+        again = load_folder(tmp_path, 32, cache=tmp_path / "cache")
+    assert np.array_equal(found.images, again.images) and found.report == again.report
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_folder(tmp_path, 32, cache=tmp_path / "cache")
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_else(tmp_path):
+    for i, image in enumerate(shapes(4, 64).images): save(tmp_path / f"{i}.png", image)
+    (tmp_path / "cache").write_text("a file, not a folder")
+    with pytest.warns(UserWarning, match="are not kept"): found = load_folder(tmp_path, cache=tmp_path / "cache")
+    assert len(found) == 4
+
+
+NONSENSE = {"left of right": "40,1,20,60", "outside": "100,100,120,120", "negative": "-9,-9,-2,-2"}
+
+
+def test_annotations_that_make_no_sense_drop_the_picture(tmp_path):
+    for i, image in enumerate(shapes(8, 64).images): save(tmp_path / f"{i}.png", image)
+    boxes = ["1,1,64,64", "1,1,99,99", *NONSENSE.values()]
+    lines = [f"{i}.png,{box},{1 + i % 2}" for i, box in enumerate(boxes)]
+    lines += ["5.png,1,1,64,64,99", "6.png,1,1,64,64,0", "7.png,1,1,64,64,2000000000"]
+    (tmp_path / "anno.csv").write_text("\n".join(lines))
+    (tmp_path / "names.csv").write_text("one\ntwo\n")
+    found = load_folder(tmp_path, 32, annotations=tmp_path / "anno.csv")
+    assert found.classes == ("one", "two") and list(found.labels) == [0, 1]
+    assert found.report.dropped["bad box"] == ("2.png", "3.png", "4.png")
+    assert found.report.dropped["bad class"] == ("5.png", "6.png", "7.png")
+    (tmp_path / "names.csv").unlink()
+    assert len(load_folder(tmp_path, 32, annotations=tmp_path / "anno.csv").classes) == 99
+
+
+@pytest.mark.parametrize("name", ["a.mat", "a.csv"])
+def test_a_damaged_file_of_annotations_is_one_error(tmp_path, name):
+    from scipy.io import savemat
+    row = np.array([(1, 3, 30, 20, 2, "1.jpg")], [(n, "O") for n in (
+        "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")])
+    savemat(tmp_path / "whole.mat", {"annotations": row})
+    whole = (tmp_path / "whole.mat").read_bytes() if name == "a.mat" else b"1.jpg,1,3,30,20,2\n2.jpg,1,3,x,20,2\n"
+    rng = np.random.default_rng(0)
+    for k in range(40):
+        mutated = bytearray(whole[:len(whole) * k // 20])
+        for at in rng.integers(len(mutated), size=3) if k > 20 and mutated else (): mutated[at] = rng.integers(256)
+        (tmp_path / name).write_bytes(mutated)
+        try:
+            datasets.read_annotations(tmp_path / name)
+        except ValueError as e:
+            assert "is damaged, or is no file of annotations" in str(e)
+    with pytest.raises(FileNotFoundError): datasets.read_annotations(tmp_path / "nothing.mat")
+
+
 def test_dogs_of_kaggle(tmp_path):
     place = tmp_path / "training_set" / "training_set" / "dogs"
     place.mkdir(parents=True)
