@@ -302,7 +302,10 @@ def _codec_of(header):
     name = next((n for n, e in CODECS.items() if e.id == header.codec_id), None)
     if name is None:
         raise BitstreamError(f"header: codec {header.codec_id} is not known to this version of gan_compress")
-    cls = codec_class(name)
+    try:
+        cls = codec_class(name)
+    except ValueError as e: # it needs a package
+        raise BitstreamError(f"header: {e}") from None
     if header.codec_version > cls.version:
         raise BitstreamError(f"header: version {header.codec_version} of codec {name!r} is newer than "
                              f"this program's ({cls.version})")
@@ -331,8 +334,15 @@ def _damage_of(what):
     except Exception as e:
         raise BitstreamError(f"{what} is damaged ({type(e).__name__}: {e})") from e
 
-def _colour(codec, chunks, shape, strict, options):
-    "The picture without its transparency, uint8; a `ValueError` of the codec concerns the options."
+def _colour(codec, chunks, shape, strict, options, wrong):
+    """The picture without its transparency, uint8; a `ValueError` of the codec concerns the options.
+
+    Where all chunks verify and `strict` is not set, what is wrong inside them is said in `wrong`."""
+    if not strict and not wrong:
+        try:
+            return _colour(codec, chunks, shape, True, options, wrong)
+        except BitstreamError as e:
+            wrong.append(str(e))
     try:
         with _damage_of(f"{codec.name}: the payload"): return codec.decode_chunks(chunks, shape, strict, **options)
     except BitstreamError as e:
@@ -370,9 +380,10 @@ def decode(
         if k not in codec.decode_options: raise ValueError(f"codec {codec.name!r} has no decode option {k!r}")
     shape = header.shape[:2] + (() if len(header.shape) == 2 else (3,))
     try:
-        image = _colour(codec, chunks, shape, strict, options)
+        image = _colour(codec, chunks, shape, strict, options, wrong)
     except BitstreamError as e:
         if strict: raise
+        wrong = [reason for reason in wrong if reason != str(e)]
         warnings.warn(f"nothing of the picture is left, it is grey: {e}", PictureLost, stacklevel=2)
         scaled = [math.ceil(n * options.get("scale", 1)) for n in shape[:2]]
         image = np.full((*scaled, *shape[2:]), 128, np.uint8)
