@@ -26,7 +26,7 @@ import numpy as np
 
 from .benchmark import code_digest
 from .bitstream import MAGIC
-from .codec import codec_class, decode, inspect
+from .codec import PictureLost, codec_class, decode, inspect
 from .images import check, write_atomic
 from .metrics import psnr, ssim
 
@@ -73,7 +73,9 @@ def _decode(data, kind, shape):
     "The picture in a damaged file of a known kind; an exception of any type if there is none."
     from PIL import Image
     if kind == "gcz":
-        image = decode(data, strict=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PictureLost)
+            image = decode(data, strict=False)
     else:
         with Image.open(io.BytesIO(data), formats=[kind]) as im:
             if im.size != shape[1::-1]: raise ValueError(f"the picture has become {im.size[0]}x{im.size[1]}")
