@@ -7,7 +7,6 @@ __all__ = ['code_digest', 'run', 'Coded', 'code_all']
 
 # %% ../nbs/41_benchmark.ipynb #f3bfff97
 import ast
-import errno
 import hashlib
 import importlib
 import json
@@ -269,7 +268,7 @@ class _Table:
             self.file.seek(-1, os.SEEK_END)
             if self.file.read(1) != b"\n": line = b"\n" + line
         try:
-            if self.file.write(line) < len(line): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            while line: line = line[self.file.write(line):]
         except OSError as e:
             raise OSError(e.errno, e.strerror, str(self.file.name)) from None
 

@@ -8,6 +8,7 @@ __all__ = ['DEFAULT', 'STUDIES', 'analysis_folder', 'committed', 'Output', 'nois
 # %% ../nbs/70_study.ipynb #44270a0f
 import io
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import contextmanager, redirect_stderr
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import gan_compress as gc
-from .images import PICTURES, save, write_atomic
+from .images import PICTURES, find_files, save, write_atomic
 from .plots import preview, save_figure
 
 # %% ../nbs/70_study.ipynb #48e74cea
@@ -64,7 +65,7 @@ class Output:
         numbered = isinstance(table.index, pd.RangeIndex) and table.index.name is None
         packed = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None  # mtime 0: same rows, same bytes
         data = io.BytesIO()
-        table.to_csv(data, index=not numbered, compression=packed)
+        table.to_csv(data, index=not numbered, compression=packed, errors="backslashreplace")
         write_atomic(self.path(name), data.getvalue())
         return table
 
@@ -99,7 +100,7 @@ class Output:
 
     def text(self, text: str, name: str) -> Path: # of the file
         "Write a text file."
-        write_atomic(path := self.path(name), text.encode())
+        write_atomic(path := self.path(name), text.encode(errors="backslashreplace"))
         return path
 
 # %% ../nbs/70_study.ipynb #882586f7
@@ -119,21 +120,25 @@ def noise_to(
 
 # %% ../nbs/70_study.ipynb #895ea27e
 def _execute(notebook, done, parameters, progress):
-    "Execute a copy of a notebook with those of the parameters that it has."
+    "Execute a copy of a notebook with those of the parameters that it has. The copy is written when it is finished."
     import papermill
     from nbclient.exceptions import DeadKernelError
     known = papermill.inspect_notebook(str(notebook))
     parameters = {name: value for name, value in parameters.items() if name in known}
-    try:
-        with noise_to(done.parent / "log.txt"):
-            papermill.execute_notebook(str(notebook), str(done), parameters, cwd=str(done.parent),
-                                       kernel_name="python3", log_output=False, progress_bar=progress)
-    except papermill.PapermillExecutionError as e:
-        place = f"{notebook.stem} stopped at cell {e.exec_count}"
-        raise ValueError(f"{place}: {e.ename}: {e.evalue} (see {done})") from None
-    except DeadKernelError:
-        how = "was ended from outside, most often for want of memory"
-        raise ValueError(f"{notebook.stem}: the notebook's process {how}") from None
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / done.name
+        try:
+            with noise_to(done.parent / "log.txt"):
+                papermill.execute_notebook(str(notebook), str(copy), parameters, cwd=str(done.parent),
+                                           kernel_name="python3", log_output=False, progress_bar=progress)
+        except papermill.PapermillExecutionError as e:
+            place = f"{notebook.stem} stopped at cell {e.exec_count}"
+            raise ValueError(f"{place}: {e.ename}: {e.evalue} (see {done})") from None
+        except DeadKernelError:
+            how = "was ended from outside, most often for want of memory"
+            raise ValueError(f"{notebook.stem}: the notebook's process {how}") from None
+        finally:
+            if copy.is_file(): write_atomic(done, copy.read_bytes())
 
 # %% ../nbs/70_study.ipynb #db2d69fc
 def _report(done):
@@ -177,7 +182,7 @@ def _settings(names, output, data, jobs):
     if "gan_study" in names or sheets.is_dir(): shared["generated"] = str(sheets)
     if data is None: return {name: shared for name in names}
     if not data.is_dir(): raise ValueError(f"{data}: no such folder")
-    if not any(f.suffix.lower() in PICTURES for f in data.rglob("*")): raise ValueError(f"{data}: no picture in it")
+    if not find_files(data, below=True)[0]: raise ValueError(f"{data}: no picture in it")
     own = shared | {"data": str(data.resolve())}
     return {name: shared if name == "gan_study" else own for name in names}
 
@@ -187,8 +192,7 @@ def list_results(
 ) -> str: # lines: the report, then what lies in its folder
     "What a study wrote."
     shown = PICTURES | {".svg", ".csv", ".json"}
-    found = sorted(p.relative_to(report.parent) for p in report.parent.rglob("*")
-                   if p.suffix in shown and not p.name.startswith("."))
+    found = [p.relative_to(report.parent) for p in find_files(report.parent, shown, below=True)[0]]
     lines = [f"report  {report}", *(f"        {f}" for f in found if len(f.parts) < 3)]
     deeper = Counter(f.parts[0] for f in found if len(f.parts) > 2)
     return "\n".join([*lines, *(f"        {folder}/...: {n} files in sub-folders" for folder, n in deeper.items())])
@@ -202,6 +206,7 @@ def run_studies(
 ) -> list[Path]: # the reports
     "Run studies and print what they wrote. `ValueError`, in one sentence, for whatever is wrong."
     names = (names,) if isinstance(names, str) else tuple(names or DEFAULT)
+    if jobs < 1 and jobs != -1: raise ValueError(f"jobs must be at least 1, or -1 for one per core, got {jobs}")
     for name in names:
         if name not in STUDIES: raise ValueError(f"no study is called {name!r}; there are {', '.join(STUDIES)}")
     analysis_folder() # ValueError before anything runs, if the repository is missing

@@ -264,6 +264,7 @@ def load_generator(
     if not path.is_file():
         raise FileNotFoundError(f"no trained generator at {path}: give the folder of a run that has finished an epoch")
     about, arrays = read_checkpoint(path)
+    if "recipe" not in about: raise ValueError(f"{path} holds no generator: give the folder of the run")
     stored, known = set(about["recipe"]), {field.name for field in fields(Recipe)}
     if stored != known:
         missing = ", ".join(sorted(stored ^ known))
@@ -281,12 +282,13 @@ def generate(
     label: int | str | None = None,  # class number or name for a cgan; None takes the classes in turn
     seed: int = 0,                   # of the noise
 ) -> Dataset: # n generated pictures, with labels when the generator is conditional
-    "Pictures from the kept generator of a run. Raises `ValueError` for a class that the run does not have."
+    "Pictures from the kept generator of a run. Raises `ValueError` for n below 1 and a class that there is not."
+    if n < 1 or seed < 0: raise ValueError(f"n must be at least 1 and seed at least 0, got {n} and {seed}")
     generator, about = load_generator(folder)
     classes = tuple(about["classes"]) if about["kind"] == "cgan" else ()
     labels = np.full(n, -1, np.int32) if not classes else np.arange(n, dtype=np.int32) % len(classes)
     if label is not None:
-        number = classes.index(label) if label in classes else int(label) if str(label).isdigit() else -1
+        number = classes.index(label) if label in classes else int(label) if str(label).isdecimal() else -1
         if not 0 <= number < len(classes):
             some = f", {', '.join(classes[:5])} ..." if classes else ""
             raise ValueError(f"no class {label!r}: this {about['kind']} was trained on {len(classes)} classes{some}")
@@ -317,7 +319,10 @@ def interpolate(
 ) -> np.ndarray: # uint8 (rows * steps, H, W, C): walk after walk
     """Walks through the generator's noise, each along a great circle between two noise vectors.
 
-    A conditional generator keeps the class of the row's number during a walk."""
+    A conditional generator keeps the class of the row's number during a walk. `ValueError` for fewer than one row or
+    step."""
+    if min(rows, steps) < 1 or seed < 0:
+        raise ValueError(f"rows and steps must be at least 1 and seed at least 0, got {rows}, {steps} and {seed}")
     generator, about = load_generator(folder)
     a, b = np.random.default_rng(seed).normal(size=(2, rows, 1, generator.inputs[0].shape[1]))
     length = lambda v: np.linalg.norm(v, axis=-1, keepdims=True)
@@ -438,11 +443,11 @@ def keep(
     folder: Path,  # of the run
     run: Run,
 ):
-    "Write generator, checkpoint and history."
+    "Write generator, history and checkpoint."
     write_atomic(folder / "generator.npz", pack_checkpoint(run.best.weights, run.settings))
     about = {"settings": run.settings, "history": run.history}
-    save_checkpoint(folder / "last.npz", run.gan, about)
     write_atomic(folder / "history.json", json.dumps(about, indent=1).encode())
+    save_checkpoint(folder / "last.npz", run.gan, about)
 
 def write_sheet(
     folder: Path,       # of the run
@@ -457,11 +462,19 @@ def resume(
     folder: Path,  # of a run that was kept there, or of none
     run: Run,      # from `prepare`: its GAN, its best generator and its history receive what was kept
 ):
-    "Go on with the run in a folder, if there is one. Raises `ValueError` if it was begun with other settings."
-    if not (folder / "last.npz").is_file(): return
-    check_same_settings(folder, read_checkpoint(folder / "last.npz")[0]["settings"], run.settings)
-    run.history[:] = load_checkpoint(folder / "last.npz", run.gan)["history"]
-    fill_variables(folder / "generator.npz", run.best.weights, read_checkpoint(folder / "generator.npz")[1])
+    """Go on with the run in a folder, if there is one.
+
+    In place of a damaged `generator.npz` the last generator is taken, with a warning. Raises `ValueError` if the run
+    was begun with other settings or its `last.npz` is damaged."""
+    last, best = folder / "last.npz", folder / "generator.npz"
+    if not last.is_file(): return
+    check_same_settings(folder, read_checkpoint(last)[0].get("settings", {}), run.settings)
+    run.history[:] = load_checkpoint(last, run.gan)["history"]
+    try:
+        fill_variables(best, run.best.weights, read_checkpoint(best)[1])
+    except (OSError, ValueError) as e:
+        warnings.warn(f"the generator of the last epoch takes the place of the best one: {e}", stacklevel=3)
+        run.best.set_weights(run.gan.sampler.get_weights())
 
 # %% ../../nbs/13_gan_training.ipynb #a10b0029
 class _Bar(keras.callbacks.Callback):
@@ -568,6 +581,8 @@ def train(
     recipe = find_recipe(recipe)
     if epochs < 1 or save_every < 1:
         raise ValueError(f"epochs and save_every must be at least 1, got {epochs} and {save_every}")
+    if seed < 0 or kid_pictures < 0:
+        raise ValueError(f"seed and kid_pictures must be at least 0, got {seed} and {kid_pictures}")
     check_data(dataset, test, kind, recipe)
     run, folder = prepare(dataset, kind, recipe, seed, precision, kid_pictures), folder and Path(folder)
     if folder: resume(folder, run)
@@ -599,8 +614,12 @@ def train_classifier(
     epochs: int = 20,               # over the labelled pictures
     seed: int = 0,                  # of weights and order
 ) -> keras.Model:                   # pictures (B, H, W, C) in -1..1 -> logits (B, K)
-    "The discriminator of an SGAN as a plain classifier. Raises `ValueError` for fewer than 2 classes or no labels."
+    """The discriminator of an SGAN as a plain classifier.
+
+    Raises `ValueError` for fewer than 2 classes, no labels, or fewer than one epoch."""
     recipe = find_recipe(recipe)
+    if epochs < 1 or seed < 0:
+        raise ValueError(f"epochs must be at least 1 and seed at least 0, got {epochs} and {seed}")
     check_data(dataset, None, "sgan", replace(recipe, batch=1, n_critic=1))
     keras.utils.set_random_seed(seed)
     _, model = networks("sgan", recipe, *dataset.images.shape[2:], len(dataset.classes))

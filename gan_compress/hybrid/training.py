@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SLOPE', 'CODED', 'SHARE', 'STAGES', 'Batches', 'Stage', 'Fidelity', 'Joint', 'Perceptual', 'square_errors',
-           'validate', 'save_weights', 'load_weights', 'load_network', 'one_by_one', 'StageRun', 'load_start',
-           'prepare_stage', 'resume_stage', 'train_round', 'keep_round', 'train_hybrid', 'narrow_weights',
+           'validate', 'save_weights', 'read_weights', 'load_weights', 'load_network', 'one_by_one', 'StageRun',
+           'load_start', 'prepare_stage', 'resume_stage', 'train_round', 'keep_round', 'train_hybrid', 'narrow_weights',
            'export_network']
 
 # %% ../../nbs/63_hybrid_training.ipynb #d716bb32
@@ -268,13 +268,22 @@ def save_weights(
     np.savez_compressed(buffer, **{f"w{k:03d}": w.astype(np.float16) for k, w in enumerate(network.get_weights())})
     write_atomic(path, buffer.getvalue())
 
+def read_weights(
+    path: str | Path, # from `save_weights`
+) -> list[np.ndarray]: # float32
+    "The arrays of a file of weights. ValueError if it is none, or a damaged one."
+    data = Path(path).read_bytes()
+    try:
+        with np.load(io.BytesIO(data)) as f: return [f[k].astype(np.float32) for k in sorted(f.files)]
+    except Exception as e: # whatever a reader raises on a damaged file
+        raise ValueError(f"{path} is no file of weights, or a damaged one") from e
+
 def load_weights(
     path: str | Path, # from `save_weights`
     network: keras.Model, # of the same architecture
 ):
     "Fill a network; one without biases leaves those of the file out. ValueError if the file does not fit."
-    shapes = [w.shape for w in network.get_weights()]
-    with np.load(path) as f: stored = [f[k].astype(np.float32) for k in sorted(f.files)]
+    shapes, stored = [w.shape for w in network.get_weights()], read_weights(path)
     if not any(len(shape) == 1 for shape in shapes): stored = [w for w in stored if w.ndim > 1]
     if [w.shape for w in stored] != shapes:
         raise ValueError(f"{path} holds {len(stored)} arrays of another architecture; this one has {len(shapes)}")
@@ -284,7 +293,7 @@ def load_network(
     path: str | Path, # from `save_weights`
 ) -> keras.Model:
     "The network that the weights belong to, of any number of blocks. ValueError if there is none."
-    with np.load(path) as f: shapes = [f[k].shape for k in f.files]
+    shapes = [w.shape for w in read_weights(path)]
     bias = any(len(shape) == 1 for shape in shapes)
     network = residual_network(blocks=max(len(shapes) // (5 if bias else 3) - 1, 0), bias=bias)
     load_weights(path, network)
@@ -337,7 +346,7 @@ def prepare_stage(
     crc = None if analysis is None else zlib.crc32(Path(analysis).read_bytes())
     settings = settings | {"analysis": crc}
     if (work / stage / "last.npz").is_file(): # said before anything takes long
-        check_same_settings(work / stage, read_checkpoint(work / stage / "last.npz")[0]["settings"], settings)
+        check_same_settings(work / stage, read_checkpoint(work / stage / "last.npz")[0].get("settings", {}), settings)
     latents = {} if crc is None else {"analysis": one_by_one(load_network(analysis)), "about": f"{crc:08x}"}
     make = lambda n, **latents: make_pairs(folder, work / "pairs", n, validation, seed, progress, **latents)
     data, held = make(settings["pairs"], **latents)
@@ -378,8 +387,8 @@ def keep_round(session: StageRun):
     if run.keeps_all: save_weights(folder / f"step_{log[-1]['step']:06d}.npz", run.average)
     if run.keeps_all or log[-1]["bd_rate"] <= min(row["bd_rate"] for row in log):
         for name, (_, average) in zip(("best", "analysis"), run.averaged): save_weights(folder / f"{name}.npz", average)
-    save_checkpoint(folder / "last.npz", run, {"settings": session.settings, "log": log})
     write_atomic(folder / "log.json", json.dumps(log, indent=1).encode())
+    save_checkpoint(folder / "last.npz", run, {"settings": session.settings, "log": log}) # until then all is redone
 
 # %% ../../nbs/63_hybrid_training.ipynb #70a19b09
 def train_hybrid(
@@ -403,7 +412,10 @@ def train_hybrid(
     from tqdm.auto import tqdm
     if stage not in STAGES: raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {stage!r}")
     if min(steps, batch, pairs, validation, every) < 1:
-        raise ValueError("steps, batch, pairs, validation and every must be at least 1")
+        raise ValueError("steps, batch, pairs, validation and every must be at least 1, got "
+                         f"{steps}, {batch}, {pairs}, {validation} and {every}")
+    if not 0 < rate < float("inf") or not 0 <= game < float("inf") or seed < 0:
+        raise ValueError(f"rate must be above 0, game and seed at least 0, got {rate}, {game} and {seed}")
     settings = {"stage": stage, "steps": steps, "rate": rate, "batch": batch, "pairs": pairs, "game": game,
                 "seed": seed, "precision": precision}
     session = prepare_stage(Path(folder), Path(work), validation, start, analysis, progress, settings)
