@@ -53,7 +53,7 @@ PICTURES = frozenset((
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".jpx", ".bmp", ".gif", ".tif",
     ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi"))
 
-# %% ../nbs/00_images.ipynb #7ced89cf
+# %% ../nbs/00_images.ipynb #40697f2e
 def find_files(
     folder: str | os.PathLike, # to search
     suffixes: frozenset = PICTURES, # lower case, with the dot
@@ -107,7 +107,7 @@ def _turn(pixels, turned):
     if turned in (3, 4, 7, 8): pixels = pixels[::-1]
     return pixels
 
-# %% ../nbs/00_images.ipynb #b32b3f72
+# %% ../nbs/00_images.ipynb #01d05157
 def _bits(im, data):
     "Bits a channel, as the header of the file says. To be asked before Pillow decodes."
     if im.format == "PNG": return data[24]
@@ -147,7 +147,7 @@ def _samples(im, data, bits):
         raise ValueError(f"OpenCV cannot decode its {bits} bits a channel; save 8 bits")
     return samples[..., [2, 1, 0, 3][:samples.shape[2]]], 2 ** bits - 1
 
-# %% ../nbs/00_images.ipynb #761ce594
+# %% ../nbs/00_images.ipynb #b959b208
 def _to_bytes(samples, peak):
     "Samples in 0..peak as uint8, rounded."
     return samples if peak == 255 and samples.dtype == np.uint8 else to_uint8(samples * np.float32(255 / peak))
@@ -174,7 +174,7 @@ def _pixels(im, data, bits, warn):
     warn(f"mode {im.mode}, converted to {mode}")
     return np.asarray(im.convert(mode))
 
-# %% ../nbs/00_images.ipynb #d3dac610
+# %% ../nbs/00_images.ipynb #c922a6e1
 _SPACES = {"CMYK": b"CMYK", "LAB": b"Lab "} # modes that are no RGB -> colour space, as profiles write it
 
 def _to_srgb(im, icc, mode):
@@ -186,7 +186,7 @@ def _to_srgb(im, icc, mode):
     rgb = ImageCms.profileToProfile(im, profile, ImageCms.createProfile("sRGB"), intent, "RGB")
     return rgb.convert(mode)
 
-# %% ../nbs/00_images.ipynb #e1371bd1
+# %% ../nbs/00_images.ipynb #1cad5d03
 @lru_cache(8)
 def _is_srgb(icc):
     "Whether no colour moves by more than a level when a profile (RGB or grey) is taken for sRGB."
@@ -227,7 +227,7 @@ def _fit_profile(pixels, icc, warn):
     warn("its colour profile does not fit the converted picture, which is now sRGB")
     return np.dstack([colour, pixels[..., 3]]) if pixels.shape[2:] == (4,) else colour, None
 
-# %% ../nbs/00_images.ipynb #d0039726
+# %% ../nbs/00_images.ipynb #2f013981
 class Picture(NamedTuple):
     "What a picture file holds."
     pixels: np.ndarray # uint8, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA
@@ -262,7 +262,7 @@ def _read(file, name, stacklevel):
     if icc: pixels, icc = _fit_profile(pixels, icc, warn)
     return Picture(check(_turn(pixels, turned)), icc or None)
 
-# %% ../nbs/00_images.ipynb #c27c0617
+# %% ../nbs/00_images.ipynb #00c5d170
 def read_picture(
     file: str | os.PathLike | bytes, # a picture file in any format that Pillow reads; or its content
     name: str | None = None, # what messages call it; None: the path, or "the picture"
@@ -341,10 +341,11 @@ def _pillow_file(image, fmt, options):
     try:
         Image.fromarray(check(image)).save(buffer, fmt, **options)
     except (OSError, KeyError, ValueError, TypeError) as e:
-        raise ValueError(f"{fmt} cannot hold a picture of shape {image.shape} with options {options}: {e}") from None
+        given = f" with {options}" if options else ""
+        raise ValueError(f"{fmt} cannot hold a picture of shape {image.shape}{given}: {e}") from None
     return buffer.getvalue()
 
-# %% ../nbs/00_images.ipynb #602ae244
+# %% ../nbs/00_images.ipynb #3e343bfa
 def picture_bytes(
     image: np.ndarray, # uint8 picture
     extension: str, # of a picture file, as ".png"; names the format
@@ -505,7 +506,7 @@ def on_white(
     alpha = image[..., 3:] / 255
     return np.rint(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
-# %% ../nbs/00_images.ipynb #4421dee3
+# %% ../nbs/00_images.ipynb #f57fb93e
 def clear_hidden(
     image: np.ndarray, # uint8 picture
 ) -> np.ndarray: # uint8, of the same shape; the picture itself where nothing is hidden
