@@ -421,7 +421,7 @@ def _write_cache(file, dataset):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, buffer.getvalue())
     except OSError as e:
-        warnings.warn(f"the decoded pictures are not kept: {e}", stacklevel=3)
+        warnings.warn(f"the decoded pictures are not kept: {file}: {e.strerror}", stacklevel=3)
 
 def _read_cache(file, classes, name):
     "The dataset that `_write_cache` kept; None, with a warning, if the file is damaged."
