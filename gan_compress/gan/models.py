@@ -81,8 +81,13 @@ class Recipe:
         counts = {name: getattr(self, name) for name in ("batch", "n_critic", "z_dim", "base", "kernel")}
         if min(counts.values()) < 1:
             raise ValueError(f"batch, n_critic, z_dim, base and kernel must be at least 1, got {counts}")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}")
+        shares = {name: getattr(self, name) for name in ("ema", "beta_1", "beta_2")}
+        if not all(0 <= share < 1 for share in shares.values()):
+            raise ValueError(f"ema, beta_1 and beta_2 must be at least 0 and below 1, got {shares}")
+        if not all(0 < rate < np.inf for rate in (self.lr_g, self.lr_d)):
+            raise ValueError(f"lr_g and lr_d must be above 0, got {self.lr_g} and {self.lr_d}")
+        if not all(0 <= weight < np.inf for weight in (self.gp, self.r1, self.r2)):
+            raise ValueError(f"gp, r1 and r2 must be at least 0, got {self.gp}, {self.r1} and {self.r2}")
         if self.norm_d and (self.gp or self.r1 or self.r2):
             raise ValueError("a gradient penalty looks at one picture, batch norm at the whole batch: "
                              "set norm_d=False (Gulrajani 2017, section 4)")

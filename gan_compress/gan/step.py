@@ -10,8 +10,6 @@ __all__ = ['BACKEND', 'FORMAT', 'value_and_grad', 'input_gradient', 'TwoOptimize
 # %% ../../nbs/12_gan_step.ipynb #5fbf9d99
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,15 +172,18 @@ def pack_checkpoint(
 def read_checkpoint(
     path: str | Path,  # a file from `pack_checkpoint`
 ) -> tuple:            # (dict about, list of arrays)
-    "What a checkpoint holds. Raises `ValueError` for a damaged file or another format."
+    "What a checkpoint holds. Raises `ValueError` for a damaged file or another format, `OSError` if there is none."
+    data = Path(path).read_bytes()
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             arrays = {k: stored[k] for k in sorted(stored.files)}
         about = json.loads(str(arrays.pop("about")))
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a checkpoint, or a damaged one") from error
-    if about.get("format") != FORMAT:
-        raise ValueError(f"{path} is a checkpoint of format {about.get('format')}, this version reads format {FORMAT}")
+        version = about.get("format")
+    except Exception as error:         # whatever a reader raises on a damaged file
+        raise ValueError(f"{path} is not a checkpoint, or a damaged one; if a run is to begin anew, "
+                         "move the file away") from error
+    if version != FORMAT:
+        raise ValueError(f"{path} is a checkpoint of format {version}, this version reads format {FORMAT}")
     return about, list(arrays.values())
 
 def fill_variables(

@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['SQUARE', 'RANGE', 'VALIDATION_STEPS', 'SHARD', 'is_large', 'photographs', 'random_square', 'make_pair',
-           'choose_square', 'code_squares', 'make_pairs', 'turn', 'arrange', 'arrange_for_coding']
+           'choose_square', 'load_rgb', 'code_squares', 'read_pairs', 'make_pairs', 'turn', 'arrange',
+           'arrange_for_coding']
 
 # %% ../../nbs/61_hybrid_pairs.ipynb #bf60bdf7
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,15 +23,19 @@ from .networks import forward_planes, network_features, stack_bands, step_weight
 from .passes import N_GROUPS, Pass, place
 from .tables import N_CONTEXTS, load_tables, nearest_step, tables_for
 from .tile import TileEncoder
-from ..images import PICTURES, load, resize, write_atomic
+from ..images import find_files, load, resize, write_atomic
 
 # %% ../../nbs/61_hybrid_pairs.ipynb #48a9d20f
 SQUARE = 256 # pixels of a square
 
 def is_large(path: Path) -> bool:
-    "Whether a picture has at least SQUARE pixels a side."
+    "Whether a picture has at least SQUARE pixels a side. A file that cannot be opened gives a `UserWarning`."
     from PIL import Image
-    with Image.open(path) as x: return min(x.size) >= SQUARE
+    try:
+        with Image.open(path) as x: return min(x.size) >= SQUARE
+    except Exception as e: # whatever a reader raises on a damaged file
+        warnings.warn(f"{path} is left out: {e}", stacklevel=3)
+        return False
 
 def photographs(
     folder: str | Path, # any folder of pictures, or `train_photos`
@@ -38,14 +44,16 @@ def photographs(
     """Pictures of at least SQUARE pixels a side to train on, or to validate with.
 
     In `train_photos` the first 40 of CID22 and BSDS500's validation part are held out, and its test part is not
-    touched. In other folders every 20th picture is held out. FileNotFoundError if nothing is left."""
+    touched. In other folders every 20th picture is held out. Pictures that cannot be opened are left out with a
+    warning. FileNotFoundError if nothing is left."""
     folder = Path(folder)
+    if not folder.is_dir(): raise FileNotFoundError(f"no folder {folder}: give the folder that holds the photographs")
     if (folder / "bsds500").is_dir():
         cid = sorted(folder.glob("more/cid22*"))
         held = cid[:40] + sorted(folder.glob("bsds500/val/*.jpg"))
         rest = sorted(folder.glob("bsds500/train/*.jpg")) + sorted(set(folder.glob("more/*.webp")) - set(cid[:40]))
     else:
-        every = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
+        every, _ = find_files(folder, below=True)
         held, rest = every[::20], [p for k, p in enumerate(every) if k % 20]
     found = [p for p in (rest if part == "train" else held) if is_large(p)]
     if not found:
@@ -104,6 +112,22 @@ def choose_square(
     rng = np.random.default_rng([seed, k])
     return paths[rng.integers(len(paths))], float(np.exp(rng.uniform(*np.log(RANGE)))), rng
 
+def load_rgb(
+    paths: list[Path], # from `photographs`
+    path: Path, # one of them
+) -> np.ndarray: # uint8 (H, W, 3)
+    """A photograph. In place of one that is damaged comes the next that is not, with a `UserWarning`.
+
+    ValueError if none can be read."""
+    at = paths.index(path)
+    for path in paths[at:] + paths[:at]:
+        try:
+            image = load(path)
+            return image[..., :3] if image.ndim == 3 else np.stack([image] * 3, -1)
+        except (OSError, ValueError) as e:
+            warnings.warn(f"the next picture takes the place of one that cannot be read: {e}", stacklevel=3)
+    raise ValueError(f"none of the {len(paths)} pictures can be read, {paths[0]} is the first")
+
 def code_squares(
     paths: list[Path], # from `photographs`
     numbers: range, # which squares
@@ -115,9 +139,7 @@ def code_squares(
     pairs, steps, rates = [], [], []
     for k in numbers:
         path, step, rng = choose_square(paths, k, n_validation, seed)
-        image = load(path)
-        image = image[..., :3] if image.ndim == 3 else np.stack([image] * 3, -1)
-        pair, bpp = make_pair(random_square(image, rng), step, analysis)
+        pair, bpp = make_pair(random_square(load_rgb(paths, path), rng), step, analysis)
         pairs.append(pair)
         steps.append(step)
         rates.append(bpp)
@@ -125,6 +147,16 @@ def code_squares(
 
 # %% ../../nbs/61_hybrid_pairs.ipynb #dd8acb3a
 SHARD = 60 # pairs in a file
+
+def read_pairs(
+    file: Path, # a file of pairs
+) -> dict | None: # see `code_squares`
+    "The pairs of a file; None if there is no such file, and with a `UserWarning` if it is damaged."
+    if not file.exists(): return None
+    try:
+        with np.load(file) as f: return {k: f[k] for k in ("pairs", "steps", "bpp")}
+    except Exception: # whatever a reader raises on a damaged file
+        warnings.warn(f"{file} is damaged, its pairs are made anew", stacklevel=3)
 
 def make_pairs(
     folder: str | Path, # see `photographs`
@@ -136,8 +168,12 @@ def make_pairs(
     analysis: Callable | None = None, # see `make_pair`
     about: str = "bands", # what the latents are, for the names of the files
 ) -> tuple[dict, dict]: # training and validation, see `code_squares`
-    "Make all pairs, in files of SHARD. Run again after an interruption, it goes on. ValueError for an unfit `about`."
+    """Make all pairs, in files of SHARD. Run again after an interruption, it goes on.
+
+    ValueError for an unfit `about` and numbers below 0."""
     from tqdm.auto import tqdm
+    if min(n, n_validation, seed) < 0:
+        raise ValueError(f"n, n_validation and seed must be at least 0, got {n}, {n_validation} and {seed}")
     if (analysis is None) != (about == "bands"):
         raise ValueError(f"latents of an analysis network need a name of their own in `about`, got {about!r}")
     work, sets = Path(work), []
@@ -149,11 +185,13 @@ def make_pairs(
         for first in tqdm(range(0, counts[part], SHARD), f"pairs, {part}", disable=not progress):
             last = min(first + SHARD, counts[part])
             file = work / f"{about}_{part}_{seed}_{first:05d}_{last - first}.npz"
-            if not file.exists():
+            made = read_pairs(file)
+            if made is None:
                 buffer, pictures = io.BytesIO(), n_validation * (part == "validation")
-                np.savez(buffer, **code_squares(paths, range(first, last), pictures, seed, analysis))
+                made = code_squares(paths, range(first, last), pictures, seed, analysis)
+                np.savez(buffer, **made)
                 write_atomic(file, buffer.getvalue())
-            with np.load(file) as f: shards.append(dict(f))
+            shards.append(made)
         sets.append({k: np.concatenate([s[k] for s in shards]) for k in (shards[0] if shards else ())})
     return tuple(sets)
 
