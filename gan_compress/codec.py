@@ -324,6 +324,7 @@ def _open(data, strict):
     extra = {names[c.tag]: c.payload for c in chunks if c.tag in names}
     return header, _codec_of(header), own, extra, wrong
 
+# %% ../nbs/22_codec.ipynb #c0de0c22
 @contextmanager
 def _damage_of(what):
     "Turn whatever a decoder raises on damage into `BitstreamError`."
