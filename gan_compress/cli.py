@@ -4,50 +4,88 @@
 
 # %% auto #0
 __all__ = ['RESUMABLE', 'app', 'EXTRA', 'CSS', 'encode', 'decode', 'inspect', 'codecs', 'compare', 'benchmark', 'plot', 'bench',
-           'train_gan', 'generate', 'evaluate_gan', 'train_hybrid', 'export_hybrid', 'study']
+           'fuzz', 'train_gan', 'generate', 'evaluate_gan', 'train_hybrid', 'export_hybrid', 'study']
 
 # %% ../nbs/71_cli.ipynb #4061fedb
 import glob
 import json
+import math
 import os
 import sys
 import warnings
 from collections import Counter
-from contextlib import contextmanager
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import gan_compress as gc
-from .codec import check_settings
-from .images import PICTURES, write_atomic
+from .bitstream import MAX_PIXELS
+from .codec import PictureLost, check_settings
+from .images import PICTURES, find_files, write_atomic
 
 # %% ../nbs/71_cli.ipynb #ee95f250
 def _to_stderr(kind, message): print(f"{kind}: {message}", file=sys.stderr)
 
 def _reason(error):
-    "What to print about an error. An error of the operating system knows its file apart from its sentence."
-    if isinstance(error, OSError) and error.filename and error.strerror: return f"{error.filename}: {error.strerror}"
-    return str(error)
+    "What to print about an error, on one line. One of the operating system knows its file apart from its sentence."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError): return "there is not enough memory for it"
+    if isinstance(error, BrokenExecutor):
+        return "a process was ended from outside, most often for want of memory; fewer --jobs need less"
+    kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+    return kind + " ".join(str(error).splitlines())
+
+def _named(name, text):
+    "A message that begins with the name of the file that it is about."
+    return text if text.startswith((f"{name}:", f"{name} ")) else f"{name}: {text}"
 
 def _note(message, category, *_):
     if issubclass(category, UserWarning): _to_stderr("note", message)
+
+# %% ../nbs/71_cli.ipynb #e8b73bb9
+def _print_any_name():
+    "Let names that are no text be printed, with backslashes."
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
+
+def _from_stream(error): return isinstance(error, OSError) and error.errno and not error.filename
+
+@contextmanager
+def _output_closed():
+    "At the end, write what is left for standard output. If nobody reads it any more, exit code 1; other errors go on."
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout: sys.stdout.flush()
+    except OSError as e:
+        if _from_stream(e):
+            with suppress(OSError, ValueError): os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if _from_stream(e) and isinstance(e, BrokenPipeError): raise typer.Exit(1) from None
+        raise
 
 # %% ../nbs/71_cli.ipynb #8bd3ce94
 RESUMABLE = ("benchmark", "study", "train-gan", "train-hybrid")  # commands that go on where they were stopped
 
 class _Group(TyperGroup):
-    "Turns the errors that the package raises on purpose into one line and exit code 2."
+    "Turns the errors that the package raises on purpose, and wrong options, into one line and exit code 2."
     def invoke(self, ctx):
+        _print_any_name()
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _output_closed():
                 warnings.simplefilter("always", UserWarning)
+                warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed")   # by joblib
                 warnings.showwarning = _note
                 return super().invoke(ctx)
-        except (OSError, ValueError) as e:
+        except (OSError, ValueError, MemoryError, BrokenExecutor) as e:
             _to_stderr("error", _reason(e))
+        except typer.BadParameter.__base__ as e:                   # of typer: an option or an argument that is wrong
+            _to_stderr("error", " ".join(e.format_message().split()))
         except KeyboardInterrupt:
             again = ctx.invoked_subcommand in RESUMABLE
             _to_stderr("stopped", "run the same command again to go on" if again else "nothing was left half written")
@@ -63,6 +101,14 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version: print(f"gan_compress {gc.__version__}")
 
 # %% ../nbs/71_cli.ipynb #d84fe374
+class _Command(TyperCommand):
+    "Takes the words after `--` as names of files, whatever they begin with."
+    def parse_args(self, ctx, args):
+        if "--" in args:
+            k = args.index("--") + 1
+            args = args[:k] + [f"./{word}" if word.startswith("-") and word != "-" else word for word in args[k:]]
+        return super().parse_args(ctx, args)
+
 def _value(text):
     "A parameter from the command line: a number if it looks like one, true or false, else a word."
     for kind in (int, float):
@@ -81,88 +127,171 @@ def _split(words):
             value = value if eq else next(words, None)
             if value is None: raise ValueError(f"--{name} needs a value")
             params[name.replace("-", "_")] = _value(value)
-        elif word.startswith("-") and not Path(word).exists():
+        elif word.startswith("-") and word != "-" and not Path(word).exists():
             raise ValueError(f"there is no option {word}; names are written out, as in --quality 50")
         else:
             paths.append(word)
     return paths, params
 
 # %% ../nbs/71_cli.ipynb #7bf748a3
+def _in_folder(folder, suffixes):
+    "The files of a folder that end in one of `suffixes`. A note tells what else is there."
+    found, skipped = find_files(folder, suffixes)
+    if not found: raise ValueError(f"{folder}: no file in it ends in {', '.join(sorted(suffixes)[:8])} ...")
+    folders = [f"{p.name}/" for p in skipped if p.is_dir()]
+    for what, names in (("file", [p.name for p in skipped if not p.is_dir()]), ("folder", folders)):
+        number, more = f"{len(names)} {what}{'s' if len(names) > 1 else ''}", ", ..." if len(names) > 5 else ""
+        if names: warnings.warn(f"{folder}: {number} skipped: {', '.join(names[:5])}{more}", stacklevel=2)
+    return found
+
 def _inputs(words, suffixes):
-    "The files that files, folders and globs stand for; `suffixes` selects in folders."
+    "The files that files, folders and globs stand for, and `-`; `suffixes` selects in folders."
     files = []
     for word in words:
         path = Path(word)
-        if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in suffixes)
-            if not found: raise ValueError(f"{word}: no file in it ends in {', '.join(sorted(suffixes)[:8])} ...")
+        if word == "-":
+            found = ["-"]
+        elif path.is_dir():
+            found = _in_folder(path, suffixes)
         else:
             found = [path] if path.exists() else sorted(Path(p) for p in glob.glob(word, recursive=True))
             if not found: raise ValueError(f"{word}: no such file")
         files += found
     return files
 
+def _one_input(word):
+    "The file that a word stands for, or `-`."
+    if word == "-": return word
+    if Path(word).is_dir(): raise ValueError(f"{word} is a folder, a file was expected")
+    return _inputs([word], ())[0]
+
+# %% ../nbs/71_cli.ipynb #46972423
+def _name(file, standard): return standard if file == "-" else str(file)
+
+def _read(file):
+    "The bytes of a file, or of standard input."
+    if file == "-" and sys.stdin is None: raise ValueError("standard input is closed")
+    try:
+        return sys.stdin.buffer.read() if file == "-" else file.read_bytes()
+    except OSError as e:
+        raise OSError(e.errno, e.strerror, _name(file, "standard input")) from None
+
+def _write(file, data):
+    "Write bytes to a file, or to standard output."
+    if file != "-": return write_atomic(file, data)
+    if sys.stdout is None: raise ValueError("standard output is closed")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+def _read_picture(file):
+    "The picture in a file, its colour profile, and the number of bytes."
+    from gan_compress.images import read_picture
+    data = _read(file)
+    return *read_picture(data, _name(file, "standard input")), len(data)
+
 # %% ../nbs/71_cli.ipynb #23e4a293
+def _check_folder(folder):
+    "ValueError for a place that cannot be a folder, because a file is there."
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir(): raise ValueError(f"{place} is a file, a folder is needed to write to")
+
 def _refuse_existing(paths, force):
     "ValueError if something would be overwritten that `--force` does not allow."
-    there = [] if force else [p for p in paths if p.exists()]
+    there = [] if force else [p for p in paths if p.is_file()]
     more = f" and {len(there) - 1} more do" if there[1:] else ""
     if there: raise ValueError(f"{there[0]} exists{more}; --force overwrites")
 
+def _check_output(path, force):
+    "ValueError for a single file that cannot be written, or should not."
+    if path.is_dir(): raise ValueError(f"{path} is a folder, the name of a file was expected")
+    _check_folder(path.parent)
+    _refuse_existing([path], force)
+
 def _check_pairs(pairs, folder, force):
     "ValueError for files that cannot be written to `folder`, or should not."
-    for place in (folder, *folder.parents):
-        if place.exists() and not place.is_dir(): raise ValueError(f"{place} is a file, a folder is needed to write to")
+    _check_folder(folder)
     for source, target in pairs:
-        if target.resolve() == source.resolve(): raise ValueError(f"{target} would be written over itself")
+        if source != "-" and source.is_file() and os.path.realpath(target) == os.path.realpath(source):
+            raise ValueError(f"{target} would be written over itself")
     for target, n in Counter(target for _, target in pairs).items():
         if n > 1: raise ValueError(f"several pictures would be written to {target}; rename them or use several folders")
     _refuse_existing([target for _, target in pairs], force)
 
+# %% ../nbs/71_cli.ipynb #98654a34
+def _is_stdout(word):
+    "Whether a word is another name for standard output, as /dev/stdout is."
+    with suppress(OSError, ValueError): return os.path.samestat(os.stat(word), os.fstat(1))
+    return False
+
 def _pairs(paths, suffixes, extension, force):
-    "Pairs of input and output file, from the words of the command line. Makes the folder of the outputs."
+    "Pairs of input and output file, from the words of the command line."
     if len(paths) < 2: raise ValueError("give what to read and, as the last word, where to write")
+    if "" in paths: raise ValueError("the name of a file is empty")
     *words, out = paths
-    files = _inputs(words, suffixes)
-    if Path(out).is_dir() or out.endswith(("/", "\\")) or len(files) > 1 or Path(words[0]).is_dir():
-        folder, pairs = Path(out), [(f, Path(out)/(f.stem + extension)) for f in files]
+    files, target = _inputs(words, suffixes), Path(out)
+    several = len(files) > 1 or Path(words[0]).is_dir()
+    if out == "-" or _is_stdout(out):
+        if several: raise ValueError(f"standard output takes one file, got {', '.join(words)}")
+        return [(files[0], "-")]
+    if target.is_dir() or out.endswith(("/", "\\")):
+        folder = target
+    elif several and target.suffix.lower() in PICTURES | {".gcz"}:
+        raise ValueError(f"{out}: several files are written to a folder; end its name in / if it is new")
+    elif target.suffix.lower() in suffixes:
+        raise ValueError(f"{out}: that is the name of a file to read; the file to write should end in {extension}")
     else:
-        folder, pairs = Path(out).parent, [(files[0], Path(out))]
-        if Path(out).suffix.lower() in suffixes:
-            raise ValueError(f"{out}: that is the name of a file to read; the file to write should end in {extension}")
-    _check_pairs(pairs, folder, force)
-    folder.mkdir(parents=True, exist_ok=True)
+        folder = target if several else None
+    stems = ["stdin" if f == "-" else f.stem for f in files]
+    pairs = [(f, folder/(s + extension) if folder else target) for f, s in zip(files, stems)]
+    _check_pairs(pairs, folder or target.parent, force)
     return pairs
 
 # %% ../nbs/71_cli.ipynb #9536de80
 def _guarded(work, source, target, options):
     "Line of output, error or None, notes. It may run in another process, which has nobody to tell."
-    line, error = None, None
+    line, error, name = None, None, _name(source, "standard input")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
             line = work(source, target, **options)
-        except (ValueError, OSError) as e:
-            error = _reason(e) if _reason(e).startswith(str(source)) else f"{source}: {_reason(e)}"
-    return line, error, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+        except Exception as e:
+            if _from_stream(e): raise                              # of standard output: not the fault of this file
+            error = _named(name, _reason(e))
+    return line, error, [_named(name, str(w.message)) for w in caught if issubclass(w.category, UserWarning)]
 
+def _end(failed, n):
+    "Exit code 2 if something failed. Of several files a table on the error stream says which, and why."
+    if failed and n > 1:
+        _to_stderr("error", f"{len(failed)} of {n} files failed")
+        width = max(len(name) for name in failed)
+        for name, why in failed.items():
+            print(f"  {name:{width}}  {why.removeprefix(name).lstrip(': ')}", file=sys.stderr)
+    if failed: raise typer.Exit(2)
+
+# %% ../nbs/71_cli.ipynb #306a42e4
 def _batch(work, pairs, jobs, **options):
     "Run `work(source, target, **options)` for all pairs, a line of output each. Exit code 2 if there were errors."
     from joblib import Parallel, delayed
     from tqdm import tqdm
+    if any(source == "-" or not source.is_file() for source, _ in pairs): jobs = 1
+    output = sys.stderr if pairs[0][1] == "-" else sys.stdout
+    if output is sys.stdout: pairs[0][1].parent.mkdir(parents=True, exist_ok=True)       # the same for all
+    names, failed, done = [_name(source, "standard input") for source, _ in pairs], {}, 0
     tasks = (delayed(_guarded)(work, source, target, options) for source, target in pairs)
     runs = Parallel(n_jobs=min(jobs, len(pairs)), return_as="generator")(tasks)
-    failed = written = 0
     try:
         for line, error, notes in tqdm(runs, total=len(pairs), disable=None if len(pairs) > 1 else True, unit="file"):
             for note in notes: tqdm.write(f"note: {note}", file=sys.stderr)
-            failed, written = failed + bool(error), written + (not error)
-            tqdm.write(f"error: {error}" if error else line, file=sys.stderr if error else sys.stdout)
+            tqdm.write(f"error: {error}" if error else line, file=sys.stderr if error else output)
+            if error: failed[names[done]] = error
+            done += 1
     except KeyboardInterrupt:
-        _to_stderr("stopped", f"{written} of {len(pairs)} files are written, none by half")
+        _to_stderr("stopped", f"{done - len(failed)} of {len(pairs)} files are written, none by half")
         raise typer.Exit(130) from None
-    if failed and len(pairs) > 1: _to_stderr("error", f"{failed} of {len(pairs)} files failed")
-    if failed: raise typer.Exit(2)
+    except BrokenExecutor as e:
+        _to_stderr("error", _reason(e))
+        failed |= dict.fromkeys(names[done:], "not known to be written")
+    _end(failed, len(pairs))
 
 # %% ../nbs/71_cli.ipynb #8d0553ea
 EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -172,61 +301,115 @@ def _kb(n): return f"{n / 1024:.1f} KB" if n >= 1024 else f"{n} bytes"
 def _check_jobs(jobs):
     if jobs < 1 and jobs != -1: raise ValueError(f"--jobs must be at least 1, or -1 for one per core, got {jobs}")
 
-def _encode_one(source, target, codec, quality, bpp, resize, params):
+def _arrow(source, target):
+    from_, to = (_name(f if f == "-" else f.name, f"standard {s}") for f, s in ((source, "input"), (target, "output")))
+    return f"{from_} -> {to}"
+
+def _scaled(shape, ratio):
+    "Height and width times a ratio. ValueError if no file could hold so many pixels."
+    h, w = (side * ratio for side in shape[:2])
+    if h * w > MAX_PIXELS:
+        raise ValueError(f"--resize {ratio:g} would make {w:.6g}x{h:.6g} pixels, a file holds at most {MAX_PIXELS}")
+    return max(1, round(h)), max(1, round(w))
+
+def _encode_one(source, target, codec, quality, bpp, resize, keep_hidden, params):
     "Code a file and say what became of it."
     from gan_compress import images
-    image, icc = images.load(source), images.icc_profile(source)
-    if resize != 1: image = images.resize(image, tuple(max(1, round(s * resize)) for s in image.shape[:2]))
-    data = gc.encode(image, codec, quality=quality, bpp=bpp, icc=icc, **params)
-    write_atomic(target, data)
-    before, after = source.stat().st_size, len(data)
+    image, icc, before = _read_picture(source)
+    if resize != 1: image = images.resize(image, _scaled(image.shape, resize))
+    data = gc.encode(image, codec, quality=quality, bpp=bpp, icc=icc, keep_hidden=keep_hidden, **params)
+    _write(target, data)
+    after = len(data)
     change, rate = 100 * (after / before - 1), 8 * after / (image.shape[0] * image.shape[1])
-    return (f"{source.name} -> {target.name}: shape {image.shape}, size before {_kb(before)}, after {_kb(after)}, "
+    return (f"{_arrow(source, target)}: shape {image.shape}, size before {_kb(before)}, after {_kb(after)}, "
             f"change {change:+.1f} %; {rate:.3f} bpp, {image.nbytes / after:.1f} : 1 against raw pixels")
 
 # %% ../nbs/71_cli.ipynb #a5834523
-@app.command(context_settings=EXTRA)
+@app.command(cls=_Command, context_settings=EXTRA)
 def encode(
     paths: Annotated[list[str], typer.Argument(
-        help="Pictures, folders or globs, then where to: a .gcz file, or a folder.", metavar="IN... OUT")],
+        help="Pictures, folders, globs or -, then where to: a .gcz file, a folder or -.", metavar="IN... OUT")],
     codec: Annotated[str, typer.Option(help="One of `gan-compress codecs`.")] = "hybrid",
     quality: Annotated[Optional[float], typer.Option(help="1..100, about JPEG's [default: 50].")] = None,
     bpp: Annotated[Optional[float], typer.Option(help="Bits per pixel that the whole file must not exceed.")] = None,
     resize: Annotated[float, typer.Option(help="Scale both sides by this ratio first.")] = 1.0,
+    keep_hidden: Annotated[bool, typer.Option(
+        "--keep-hidden", help="Keep the colours under fully transparent pixels.")] = False,
     jobs: Annotated[int, typer.Option(help="Files at a time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ):
-    """Compress pictures into .gcz files. A codec's parameters may be given too, e.g. --codec dct --threshold 0.02."""
+    """Compress pictures into .gcz files.
+
+    A codec's own parameters are options too, written out: --codec dct --threshold 0.02, or for hybrid --effort,
+    --tune and --networks. `gan-compress codecs hybrid` lists those of hybrid.
+    """
     paths, params = _split(paths)
-    if resize <= 0: raise ValueError(f"--resize must be positive, got {resize:g}")
+    if not 0 < resize < math.inf: raise ValueError(f"--resize must be positive and finite, got {resize:g}")
     _check_jobs(jobs)
     check_settings(codec, quality=quality, bpp=bpp, **params)      # one error for the whole batch
     pairs = _pairs(paths, PICTURES, ".gcz", force)
-    _batch(_encode_one, pairs, jobs, codec=codec, quality=quality, bpp=bpp, resize=resize, params=params)
+    _batch(_encode_one, pairs, jobs, codec=codec, quality=quality, bpp=bpp, resize=resize, keep_hidden=keep_hidden,
+           params=params)
 
 # %% ../nbs/71_cli.ipynb #0bd98283
-def _decode_one(source, target, salvage, options):
-    "Decode a file, save the picture with the colour profile that was kept, and say its shape."
-    from gan_compress import images
-    data = source.read_bytes()
-    image = gc.decode(data, strict=not salvage, **options)
-    images.save(target, image, icc=gc.inspect(data)["icc"])
-    return f"{source.name} -> {target.name}: shape {image.shape}"
+def _extension(target, format):
+    "How a picture is written: as the name of the file says; without a name, as `--format` says."
+    named = target != "-" and (target.suffix or not target.exists())
+    return target.suffix if named else "." + format.lstrip(".")
 
-@app.command(context_settings=EXTRA)
+def _check_format(extension, quality):
+    "ValueError for a format that cannot be written, or has no quality to ask for."
+    from gan_compress.images import near_lossless
+    if not near_lossless(extension) and quality is not None:
+        raise ValueError(f"--output-quality is for .jpg, .webp and .avif, {extension} has none")
+
+def _is_left(data):
+    "Whether a damaged file still shows something of its picture."
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            gc.decode(data, strict=False)
+        except gc.BitstreamError:
+            return False
+    return not any(issubclass(w.category, PictureLost) for w in caught)
+
+def _decode_one(source, target, format, salvage, quality, options):
+    "Decode a file, save the picture with the colour profile that was kept, and say its shape."
+    from gan_compress.images import near_lossless, picture_bytes
+    data = _read(source)
+    try:
+        image = gc.decode(data, strict=not salvage, **options)
+    except gc.BitstreamError as e:
+        if salvage or not _is_left(data): raise
+        raise ValueError(f"{e}; --salvage shows what is left of the picture") from None
+    extension, asked = _extension(target, format), {} if quality is None else {"quality": quality}
+    _write(target, picture_bytes(image, extension, gc.inspect(data)["icc"], **asked))
+    how = f"with quality {quality}" if asked else near_lossless(extension) and f"as {near_lossless(extension)}"
+    return f"{_arrow(source, target)}: shape {image.shape}{how and ', written ' + how}"
+
+# %% ../nbs/71_cli.ipynb #3b8859da
+@app.command(cls=_Command, context_settings=EXTRA)
 def decode(
     paths: Annotated[list[str], typer.Argument(
-        help=".gcz files, folders or globs, then where to: a picture file, or a folder.", metavar="IN... OUT")],
-    format: Annotated[str, typer.Option(help="Extension of the pictures that go to a folder.")] = "png",
+        help=".gcz files, folders, globs or -, then where to: a picture file, a folder or -.", metavar="IN... OUT")],
+    format: Annotated[str, typer.Option(help="Extension of pictures that go to a folder or to -.")] = "png",
+    output_quality: Annotated[Optional[int], typer.Option(min=1, max=100, help="Of pictures written as JPEG, "
+                                                          "WebP or AVIF [default: nearly lossless].")] = None,
     salvage: Annotated[bool, typer.Option("--salvage", help="Show what can be saved of damaged files.")] = False,
     jobs: Annotated[int, typer.Option(help="Files at a time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ):
-    """Decompress .gcz files into pictures. A codec's decode options may be given too, e.g. --scale 2."""
+    """Decompress .gcz files into pictures.
+
+    A codec's decode options may be given too: --realism 0.5 for hybrid, --scale 2 for fractal.
+    `gan-compress codecs hybrid` lists those of hybrid.
+    """
     paths, options = _split(paths)
+    if "strict" in options: raise ValueError("there is no option --strict; --salvage decodes damaged files")
     _check_jobs(jobs)
     pairs = _pairs(paths, {".gcz"}, "." + format.lstrip("."), force)
-    _batch(_decode_one, pairs, jobs, salvage=salvage, options=options)
+    for extension in {_extension(target, format) for _, target in pairs}: _check_format(extension, output_quality)
+    _batch(_decode_one, pairs, jobs, format=format, salvage=salvage, quality=output_quality, options=options)
 
 # %% ../nbs/71_cli.ipynb #53ac4be2
 def _as_text(key, value):
@@ -238,23 +421,32 @@ def _as_text(key, value):
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A .gcz file.")],
+    file: Annotated[str, typer.Argument(help="A .gcz file, or - for standard input.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ):
     """Print what a .gcz file says about itself: codec, parameters, sizes, chunks, damage."""
+    path = _one_input(file)
     try:
-        facts = gc.inspect(file.read_bytes())
+        facts = gc.inspect(_read(path))
     except gc.BitstreamError as e:
-        raise ValueError(f"{file}: {e}") from None
+        raise ValueError(f"{_name(path, 'standard input')}: {e}") from None
     facts["icc"] = f"{len(facts['icc'])} bytes" if facts["icc"] else None
     if as_json: return print(json.dumps(facts, default=str))
     for key, value in facts.items():
         if value not in (None, []): print(f"{key:22} {_as_text(key, value)}")
 
 @app.command()
-def codecs():
-    """List the codecs."""
-    for name, line in gc.list_codecs().items(): print(f"{name:18} {line}")
+def codecs(name: Annotated[Optional[str], typer.Argument(help="A codec, to list its parameters.")] = None):
+    """List the codecs, or the parameters of one."""
+    from dataclasses import fields
+    from gan_compress.codec import codec_class
+    if name is None:
+        for name, line in gc.list_codecs().items(): print(f"{name:18} {line}")
+        return
+    cls = codec_class(name)
+    print(f"{name}: {gc.list_codecs()[name]}")
+    for f in fields(cls): print(f"encode --{f.name.replace('_', '-'):18} default {f.default}")
+    for option in cls.decode_options: print(f"decode --{option.replace('_', '-')}")
 
 # %% ../nbs/71_cli.ipynb #5670f877
 def _words(text): return [w for w in text.replace(",", " ").split() if w]
@@ -266,29 +458,35 @@ def _numbers(text, name):
         raise ValueError(f"--{name} takes numbers separated by commas, got {text!r}") from None
 
 def _window(crop, image):
-    "The detail to enlarge: top, left, height, width."
+    "The detail to enlarge: top, left, height, width. ValueError if the picture has no such window."
     from gan_compress.plots import busiest
     if not crop: return busiest(image, 120, 160)
-    window = tuple(int(v) for v in _numbers(crop, "crop"))
-    if len(window) != 4: raise ValueError(f"--crop takes top,left,height,width, got {crop!r}")
+    try:
+        top, left, height, width = window = tuple(int(v) for v in _words(crop))
+    except ValueError:
+        raise ValueError(f"--crop takes top,left,height,width in whole pixels, got {crop!r}") from None
+    if min(top, left, height - 1, width - 1) < 0 or top + height > image.shape[0] or left + width > image.shape[1]:
+        raise ValueError(f"--crop {crop} is not inside the picture, which has height,width {image.shape[:2]}")
     return window
 
 # %% ../nbs/71_cli.ipynb #bf89e69d
 def _compare_at(rate, image, codecs, window, folder):
     "Code a picture with all codecs at `rate`: heading, two PNG files in `folder`, table of metrics."
+    from dataclasses import replace
     import pandas as pd
     from gan_compress import plots
     from gan_compress.benchmark import code_all
+    from gan_compress.images import on_white
     from gan_compress.metrics import LEAST_SIDE, METRICS, measure
     metrics = [m for m in METRICS if LEAST_SIDE[m] <= min(image.shape[:2])]
-    coded = code_all(image, codecs, bpp=rate)
-    titles = [m for m in ("psnr", "ssim") if m in metrics]
-    details = plots.side_by_side(image, coded, window, metrics=titles, columns=5)
-    errors = plots.error_maps(image, coded, window, columns=5)
+    coded = {k: replace(c, picture=on_white(c.picture)) for k, c in code_all(image, codecs, bpp=rate).items()}
+    seen, titles = on_white(image), [m for m in ("psnr", "ssim") if m in metrics]
+    details = plots.side_by_side(seen, coded, window, metrics=titles, columns=5)
+    errors = plots.error_maps(seen, coded, window, columns=5)
     files = [plots.save_figure(details, f"{folder}/{rate:g}.png"), plots.save_figure(errors, f"{folder}/{rate:g}e.png")]
     rows = [{"codec": name, "bytes": len(c.data), "bpp": c.bpp,
              "within the rate": "yes" if c.fits else "no, its least file",
-             **measure(image, c.picture, metrics)} for name, c in coded.items()]
+             **measure(seen, c.picture, metrics)} for name, c in coded.items()]
     return f"{rate:g} bits per pixel", files, pd.DataFrame(rows).sort_values("psnr", ascending=False)
 
 # %% ../nbs/71_cli.ipynb #adbb8af4
@@ -313,9 +511,16 @@ def _stacked(pictures):
     return np.concatenate([np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures])
 
 # %% ../nbs/71_cli.ipynb #39a39609
+def _check_comparison(names, rates, output):
+    "ValueError for words of `compare` that mean nothing, before anything takes long."
+    if output.suffix not in (".html", ".png"): raise ValueError(f"{output}: a comparison is written as .html or .png")
+    if not rates: raise ValueError("--bpp takes one rate or several separated by commas, got none")
+    for name in names:
+        for rate in rates: check_settings(name, bpp=rate)
+
 @app.command()
 def compare(
-    picture: Annotated[Path, typer.Argument(help="A picture file.")],
+    picture: Annotated[str, typer.Argument(help="A picture file, or - for standard input.")],
     codecs: Annotated[str, typer.Option(help="Names separated by commas [default: all lossy ones].")] = "",
     bpp: Annotated[str, typer.Option(help="Rates, bits per pixel, separated by commas.")] = "0.25",
     crop: Annotated[str, typer.Option(help="Detail to enlarge: top,left,height,width [default: the busiest].")] = "",
@@ -327,20 +532,20 @@ def compare(
     import tempfile
     from html import escape
     from gan_compress.codec import codec_class
-    from gan_compress.images import load, save
-    if output.suffix not in (".html", ".png"): raise ValueError(f"{output}: a comparison is written as .html or .png")
-    _refuse_existing([output], force)
+    from gan_compress.images import load, on_white, save
     names = _words(codecs) or [n for n in gc.list_codecs() if codec_class(n).quality_step is not None]
-    image = load(picture)
-    image = image[..., :3].copy() if image.ndim == 3 else image
-    rates, window = _numbers(bpp, "bpp"), _window(crop, image)
-    if not rates: raise ValueError("--bpp takes one rate or several separated by commas, got none")
+    rates, file = _numbers(bpp, "bpp"), _one_input(picture)
+    _check_comparison(names, rates, output)
+    _check_output(output, force)
+    image, *_ = _read_picture(file)
+    window = _window(crop, on_white(image))
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         sections = [_compare_at(rate, image, names, window, folder) for rate in rates]
         if output.suffix == ".html":
-            title = f"{escape(picture.name)}, {image.shape[1]}x{image.shape[0]}, at equal bytes"
-            write_atomic(output, _html_report(title, sections).encode())
+            name = "standard input" if file == "-" else file.name
+            title = f"{escape(name)}, {image.shape[1]}x{image.shape[0]}, at equal bytes"
+            write_atomic(output, _html_report(title, sections).encode(errors="backslashreplace"))
         else:
             save(output, _stacked([load(figure)[..., :3] for _, figures, _ in sections for figure in figures]))
     for heading, _, table in sections:
@@ -348,6 +553,7 @@ def compare(
     print(output)
 
 # %% ../nbs/71_cli.ipynb #05607a00
+# long: the signature says what each option means
 @app.command()
 def benchmark(
     folder: Annotated[str, typer.Argument(help="Folder of pictures; or `embedded`.")],
@@ -355,7 +561,8 @@ def benchmark(
     bpp: Annotated[str, typer.Option(help="Rates in bits per pixel, separated by commas.")] = "",
     quality: Annotated[str, typer.Option(help="Qualities, separated by commas.")] = "",
     metrics: Annotated[str, typer.Option(help="Metrics, separated by commas [default: all].")] = "",
-    reference: Annotated[str, typer.Option(help="Codec that BD-rates are relative to.")] = "jpeg",
+    reference: Annotated[Optional[str], typer.Option(
+        help="Codec that BD-rates are relative to [default: jpeg, if it is measured].")] = None,
     output: Annotated[Path, typer.Option(
         "--output", "-o", help="Folder for rows, tables and curves; it is continued.")] = Path("results/benchmark"),
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.")] = -1,
@@ -368,22 +575,37 @@ def benchmark(
     from gan_compress.metrics import METRICS
     from gan_compress.statistics import bd_table, summary
     _check_jobs(jobs)
+    _check_folder(output)
     names, pictures = _words(codecs) or list(gc.list_codecs()), samples("photo") if folder == "embedded" else folder
+    if reference not in (None, *names): raise ValueError(f"--reference {reference} is not one of {', '.join(names)}")
     rates = {"quality": _numbers(quality, "quality"), "bpp": _numbers(bpp, "bpp")}
     if not rates["quality"] and not rates["bpp"]: rates["bpp"] = [0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0]
     try:
         rows = run(pictures, names, **rates, metrics=_words(metrics) or METRICS, path=output, n_jobs=jobs,
                    backend=backend, scheduler=scheduler, progress=sys.stderr.isatty())
-    except RuntimeError as e:                                      # names codec and picture
+    except (ImportError, RuntimeError) as e:                       # Dask is missing; nothing could be measured
         raise ValueError(str(e)) from None
-    tables = {"rows": rows, "summary": summary(rows)}
-    if reference in names and "psnr" in rows: tables["bd_rates"] = bd_table(rows, reference)
+    tables, reference = {"rows": rows, "summary": summary(rows)}, reference or "jpeg"
+    if reference in set(rows.label) and "psnr" in rows: tables["bd_rates"] = bd_table(rows, reference)
     for name, table in tables.items():
-        write_atomic(output/f"{name}.csv", table.to_csv(index=False).encode())
+        write_atomic(output/f"{name}.csv", table.to_csv(index=False).encode(errors="backslashreplace"))
         if name != "rows": print(table.to_string(index=False, float_format="{:.4g}".format, max_colwidth=60), "\n")
     print(f"{output}: {', '.join(f'{name}.csv' for name in tables)}")
+    failed = rows.attrs["failed"]
+    if not len(failed): return
+    _to_stderr("error", f"{len(failed)} rows or pictures failed, see {output/'failed.csv'}")
+    print(failed.to_string(index=False, max_colwidth=90), file=sys.stderr)
+    raise typer.Exit(2)
 
 # %% ../nbs/71_cli.ipynb #27b69120
+def _published(file, names):
+    "Published curves of a JSON file. ValueError if it is none."
+    from gan_compress.plots import published_curves
+    try:
+        return published_curves(_one_input(str(file)), names)
+    except (AttributeError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as e:
+        raise ValueError(f"{file} is not a JSON file of curves: {e}") from None
+
 @app.command()
 def plot(
     folder: Annotated[Path, typer.Argument(help="What `benchmark` wrote.")],
@@ -397,23 +619,42 @@ def plot(
     import pandas as pd
     from gan_compress import plots
     if not (folder/"rows.csv").exists(): raise ValueError(f"{folder}: no rows.csv, run `gan-compress benchmark` first")
-    rows, wanted = pd.read_csv(folder/"rows.csv"), _words(metrics)
-    for m in wanted:
-        there = ", ".join(c for c in rows if c in plots.AXES)
-        if m not in rows: raise ValueError(f"the rows have no metric {m!r}; there are {there}")
-    curves = plots.published_curves(published, _words(names) or None) if published else None
+    try:
+        rows, wanted = pd.read_csv(folder/"rows.csv"), _words(metrics)
+    except ValueError as e:
+        raise ValueError(f"{folder/'rows.csv'} is not a table: {e}") from None
+    there = [c for c in rows if c in plots.AXES]
+    for m in wanted or [""]:
+        if m not in there: raise ValueError(f"the rows have no metric {m!r}; there are {', '.join(there)}")
+    curves = _published(published, _words(names) or None) if published else None
     print(plots.save_figure(plots.rate_distortion(rows, wanted, curves), output or folder/"curves.svg"))
 
 # %% ../nbs/71_cli.ipynb #862e4442
+def _median_row(codec, image, runs):
+    "The row that `benchmark.run` measures for a codec, the median of several runs. ValueError if the codec fails."
+    from gan_compress.benchmark import run
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")                            # the error says the same
+        try:
+            rows = [run({"picture": image}, codec, quality=[50], metrics=[], n_jobs=1).iloc[0] for _ in range(runs)]
+        except RuntimeError as e:
+            raise ValueError(str(e)) from None
+    return {c: sorted(row[c] for row in rows)[runs // 2] for c in ("encode_s_mp", "decode_s_mp", "bpp", "peak_mib")}
+
 def _time_codecs(names, image, runs):
-    "Print CPU seconds and rate of every codec on a picture."
-    from gan_compress.metrics import cpu_seconds
-    print(f"{'codec':18} {'encode s':>9} {'decode s':>9} {'bpp':>7}")
+    "Print CPU seconds, rate and memory of every codec on a picture; the codecs that failed, and why."
+    megapixels, failed = image.shape[0] * image.shape[1] / 1e6, {}
+    print(f"{'codec':18} {'encode s':>9} {'decode s':>9} {'bpp':>7} {'peak MiB':>9}")
     for name in names:
-        gc.encode(image[:64, :64], name)                           # imports outside the clock
-        encoding, data = cpu_seconds(gc.encode, image, name, runs=runs)
-        decoding, _ = cpu_seconds(gc.decode, data, runs=runs)
-        print(f"{name:18} {encoding:9.3f} {decoding:9.3f} {8 * len(data) / image[..., 0].size:7.3f}")
+        try:
+            row = _median_row(name, image, runs)
+        except ValueError as e:
+            failed[name] = str(e)
+            _to_stderr("error", f"{name}: {e}")
+            continue
+        encoding, decoding = row["encode_s_mp"] * megapixels, row["decode_s_mp"] * megapixels
+        print(f"{name:18} {encoding:9.3f} {decoding:9.3f} {row['bpp']:7.3f} {row['peak_mib']:9.1f}", flush=True)
+    return failed
 
 def _start_up(words, runs):
     "Median CPU seconds of a Python process, user and system time."
@@ -430,20 +671,50 @@ def _start_up(words, runs):
 def bench(
     runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
     codec: Annotated[Optional[list[str]], typer.Option(help="This codec alone; may be given several times.")] = None,
+    megapixels: Annotated[Optional[float], typer.Option(
+        help="Size of the picture [default: 512x512 pixels, then k-means and start-up too].")] = None,
 ):
-    """Measure the CPU time of every codec on 512x512 pixels, of k-means on 12 megapixels, and of start-up."""
+    """Measure CPU time and memory of every codec on 512x512 pixels, of k-means on 12 megapixels, and of start-up."""
     from gan_compress.codec import codec_class
     from gan_compress.images import resize, sample
-    from gan_compress.metrics import cpu_seconds
     for name in codec or (): codec_class(name)                     # an unknown one is named before the table begins
     image = sample("astronaut")
-    _time_codecs(codec or gc.list_codecs(), image, runs)
-    if codec: return
-    big = resize(image, (3000, 4000))
-    seconds, _ = cpu_seconds(lambda: gc.encode(big, "kmeans", colors=64), runs=runs)
-    print(f"\nk-means, 64 colours, 12 megapixels: {seconds:.2f} s")
-    for words in (["-c", "import gan_compress"], ["-m", "gan_compress", "--help"]):
-        print(f"{'python ' + ' '.join(words):40} {_start_up(words, runs):.3f} s")
+    if megapixels is not None:
+        if not 1e-4 <= megapixels <= MAX_PIXELS / 1e6:
+            raise ValueError(f"--megapixels must be 0.0001..{MAX_PIXELS / 1e6:.0f}, got {megapixels:g}")
+        image = resize(image, (round(math.sqrt(megapixels * 1e6)),) * 2)
+    failed = _time_codecs(codec or gc.list_codecs(), image, runs)
+    if not codec and megapixels is None:
+        row = _median_row({"k-means": {"codec": "kmeans", "colors": 64}}, resize(image, (3000, 4000)), runs)
+        print(f"\nk-means, 64 colours, 12 megapixels: {12 * row['encode_s_mp']:.2f} s, {row['peak_mib']:.0f} MiB")
+        for words in (["-c", "import gan_compress"], ["-m", "gan_compress", "--help"]):
+            print(f"{'python ' + ' '.join(words):40} {_start_up(words, runs):.3f} s")
+    if failed: raise typer.Exit(2)
+
+# %% ../nbs/71_cli.ipynb #a3b84651
+@app.command()
+def fuzz(
+    files: Annotated[int, typer.Option(min=1, help="Damaged files to decode, over all codecs.")] = 10000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the damage.")] = 0,
+    seconds: Annotated[Optional[float], typer.Option(help="End after so many seconds, finished or not.")] = None,
+    codec: Annotated[Optional[list[str]], typer.Option(help="This codec alone; may be given several times.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.")] = 1,
+    output: Annotated[Optional[Path], typer.Option(
+        "--output", "-o", help="Folder that keeps the run and the files that showed a fault; it is continued.")] = None,
+):
+    """Decode damaged files of every codec and count what comes of it. Exit code 2 if a decoder did what it must not."""
+    from gan_compress import fuzzing
+    from gan_compress.codec import codec_class
+    for name in codec or (): codec_class(name)
+    _check_jobs(jobs)
+    if output: _check_folder(output)
+    table = fuzzing.fuzz(files, seed, seconds, codec, os.cpu_count() if jobs == -1 else jobs, output,
+                         progress=sys.stderr.isatty())
+    sums = {c: "max" if c == "slowest" else "sum" for c in table.columns.drop(["codec", "mutation"])}
+    print(table.groupby("codec", sort=False).agg(sums).to_string(float_format="{:.3f}".format))
+    faults = [f for f in table.attrs["faults"] if f["outcome"] in fuzzing.FAULTS]
+    for f in faults: _to_stderr("fault", f"{f['codec']}, case {f['case']} ({f['kind']}): {f['outcome']} {f['reason']}")
+    if faults: raise typer.Exit(2)
 
 # %% ../nbs/71_cli.ipynb #a0f83de2
 @contextmanager
@@ -496,6 +767,8 @@ def train_gan(
         from gan_compress.gan.models import MODERN, find_recipe
         from gan_compress.gan.training import train
     settings = replace(find_recipe(recipe or MODERN), **_given(batch=batch))
+    if labelled is not None and kind != "sgan": raise ValueError("--labelled is for --kind sgan")
+    _check_folder(folder)
     pictures = _training_set(data, size, limit, root, folder/"cache")
     if kind == "sgan": pictures = hide_labels(pictures, **_given(fraction=labelled, seed=seed))
     run = train(pictures, recipe=settings, folder=folder, stop=stop, progress=True,
@@ -511,6 +784,15 @@ def _save_grid(pictures, columns, output):
     output.parent.mkdir(parents=True, exist_ok=True)
     save(output, sheet[..., 0] if sheet.ndim == 3 and sheet.shape[2] == 1 else sheet)
 
+def _check_generated(output, grid, force):
+    "ValueError for a grid or a folder of pictures that cannot be written, or should not."
+    if grid: return _check_output(output, force)
+    if output.suffix.lower() in PICTURES:
+        raise ValueError(f"{output}: a grid is written as .png, single pictures go to a folder")
+    _check_folder(output)
+    if output.is_dir() and any(output.iterdir()) and not force:
+        raise ValueError(f"{output} is not empty; --force overwrites pictures in it")
+
 @app.command()
 def generate(
     run: Annotated[Path, typer.Argument(help="Folder of a run, or its generator.npz.")],
@@ -523,15 +805,13 @@ def generate(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ):
     """Make pictures with a trained generator."""
-    import math
+    if n < 1: raise ValueError(f"-n must be at least 1, got {n}")
+    grid = output.suffix.lower() == ".png"
+    _check_generated(output, grid, force)
+    if walk and not grid: raise ValueError("--walk makes a grid: give a .png to write")
+    if walk and label: raise ValueError("--walk goes through all classes, it takes no --label")
     with _keras_needed():
         from gan_compress.gan import training
-    if n < 1: raise ValueError(f"-n must be at least 1, got {n}")
-    _refuse_existing([output], force)
-    grid = output.suffix.lower() == ".png"
-    if not grid and output.suffix.lower() in PICTURES:
-        raise ValueError(f"{output}: a grid is written as .png, single pictures go to a folder")
-    if walk and not grid: raise ValueError("--walk makes a grid: give a .png to write")
     if not grid:
         files = training.write_pictures(training.generate(run, n, label, seed), output)
         return print(f"{len(files)} pictures in {output}")
@@ -595,6 +875,14 @@ def train_hybrid(
           f"GMSD {last['gmsd']:.4f} (no networks {last['gmsd_none']:.4f})")
 
 # %% ../nbs/71_cli.ipynb #43f22755
+def _are_weights(file):
+    "Whether a file is an archive of arrays of 16-bit numbers."
+    import numpy as np
+    try:
+        with np.load(file) as arrays: return {arrays[k].dtype for k in arrays.files} == {np.dtype(np.float16)}
+    except Exception:                                              # whatever NumPy raises for files of another kind
+        return False
+
 @app.command()
 def export_hybrid(
     weights: Annotated[Path, typer.Argument(help="best.npz or analysis.npz of a stage.")],
@@ -602,9 +890,13 @@ def export_hybrid(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ):
     """Turn trained weights, of a generator or of the analysis network, into the file that the codec runs."""
+    if not _are_weights(_one_input(str(weights))):
+        raise ValueError(f"{weights} holds no weights; they are in best.npz or analysis.npz of a stage")
+    if output.suffix != ".onnx": raise ValueError(f"{output}: the file to write should end in .onnx")
+    _check_output(output, force)
     with _keras_needed():
         from gan_compress.hybrid.training import export_network
-    _refuse_existing([output], force)
+    output.parent.mkdir(parents=True, exist_ok=True)
     try:
         export_network(weights, output)
     except (ImportError, RuntimeError) as e:
@@ -625,4 +917,5 @@ def study(
     """Run the analysis notebooks and write reports, figures and tables."""
     from gan_compress.study import run_studies
     _check_jobs(jobs)
+    _check_folder(output)
     run_studies(only, output, data, jobs)

@@ -6,30 +6,39 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+import zipfile
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 import gan_compress as gc
 from gan_compress import cli
 from gan_compress.cli import app
-from gan_compress.images import load, resize, sample, save
+from gan_compress.images import load, on_white, resize, sample, save
+from gan_compress.metrics import measure
 
 PROGRAM = [sys.executable, "-m", "gan_compress"]
 
 
-def run(*words, cwd, code=0):
-    """A command in this process: standard output and error stream.
+def run_bytes(*words, cwd, code=0, stdin=None):
+    """A command in this process: standard output and error stream, as bytes.
 
     An exception that the command line does not turn into a sentence is raised."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
-        done = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
-    assert done.exit_code == code, f"{words}: exit {done.exit_code}\n{done.stdout}\n{done.stderr}"
-    return done.stdout, done.stderr
+        done = CliRunner().invoke(app, list(map(str, words)), input=stdin, catch_exceptions=False)
+    assert done.exit_code == code, f"{words}: exit {done.exit_code}\n{done.stdout_bytes}\n{done.stderr}"
+    return done.stdout_bytes, done.stderr_bytes
+
+
+def run(*words, **options): return tuple(stream.decode() for stream in run_bytes(*words, **options))
 
 
 def test_a_real_process_has_the_same_streams_and_exit_codes(folder):
@@ -101,6 +110,82 @@ def test_folders_globs_and_jobs(folder):
     (["encode", "cat.png", "x.gcz", "--quality", "50", "--bpp", "1"], "exclude each other"),
     (["encode", "cat.png", "x.gcz", "--rank", "3"], "no parameter 'rank'"),
     (["encode", "cat.png", "x.gcz", "--resize", "-1"], "--resize must be positive"),
+    (["encode", "cat.png", "x.gcz", "--resize", "0"], "--resize must be positive and finite, got 0"),
+    (["encode", "cat.png", "x.gcz", "--resize", "inf"], "--resize must be positive and finite, got inf"),
+    (["encode", "cat.png", "x.gcz", "--resize", "nan"], "--resize must be positive and finite, got nan"),
+    (["encode", "cat.png", "x.gcz", "--resize", "1e9"], "would make 1.2e+11x8e+10 pixels, a file holds at most"),
+    (["encode", "cat.png", "x.gcz", "--resize", "1e308"], "a file holds at most"),
+    (["encode", "cat.png", "x.gcz", "--resize", "big"], "'--resize'"),
+    (["encode", "cat.png", "x.gcz", "--name", "foo"], "no parameter 'name'"),
+    (["encode", "cat.png", "x.gcz", "--image", "foo"], "no parameter 'image'"),
+    (["encode", "cat.png", "x.gcz", "--icc", "foo"], "no parameter 'icc'"),
+    (["encode", "cat.png", "x.gcz", "--self", "foo"], "no parameter 'self'"),
+    (["encode", "cat.png", "x.gcz", "--step", "abc"], "step"),
+    (["encode", "cat.png", "x.gcz", "--lagrange", "high"], "lagrange"),
+    (["encode", "cat.png", "x.gcz", "--progressive", "abc"], "no parameter 'progressive'"),
+    (["encode", "cat.png", "x.gcz", "--effort", "abc"], "effort"),
+    (["encode", "cat.png", "x.gcz", "--bpp", "inf"], "bpp must be a positive number, got inf"),
+    (["encode", "cat.png", "x.gcz", "--bpp", "high"], "'--bpp'"),
+    (["encode", "cat.png", "x.gcz", "--jobs", "two"], "'--jobs'"),
+    (["encode", "cat.png", "x.gcz", "--colors"], "--colors needs a value"),
+    (["encode", "", "x.gcz"], "the name of a file is empty"),
+    (["encode", "cat.png", ""], "the name of a file is empty"),
+    (["encode"], "Missing argument"),
+    (["encode", "cat.png", "cup.jpg", "x.gcz"], "x.gcz: several files are written to a folder; end its name in /"),
+    (["encode", "cat.png", "-", "-"], "standard output takes one file"),
+    (["encode", "--", "cat.png", "x.gcz", "--codec", "webp"], "x.gcz: no such file"),
+    (["decode", "good.gcz", "x.png", "--strict", "false"], "there is no option --strict; --salvage"),
+    (["decode", "good.gcz", "x.png", "--data", "x"], "no decode option 'data'"),
+    (["decode", "good.gcz", "x.png", "--realism", "much"], "no decode option 'realism'"),
+    (["decode", "good.gcz", "x.png", "--output-quality", "50"], "--output-quality is for .jpg, .webp and .avif, .png"),
+    (["decode", "good.gcz", "x.jpg", "--output-quality", "0"], "'--output-quality'"),
+    (["decode", "good.gcz", "x.jpg", "--output-quality", "best"], "'--output-quality'"),
+    (["decode", "good.gcz", "out/", "--format", "nope"], "no picture format"),
+    (["decode", "good.gcz", "nothing.png/"], None),
+    (["compare", "cat.png", "--crop", "a,b,c,d"], "--crop takes top,left,height,width in whole pixels, got 'a,b,c,d'"),
+    (["compare", "cat.png", "--crop", "1,2,3"], "--crop takes top,left,height,width"),
+    (["compare", "cat.png", "--crop", "1,2,3,inf"], "--crop takes top,left,height,width"),
+    (["compare", "cat.png", "--crop", "70,2,11,4"], "--crop 70,2,11,4 is not inside the picture"),
+    (["compare", "cat.png", "--crop=-1,2,3,4"], "is not inside the picture"),
+    (["compare", "cat.png", "--bpp", "inf"], "bpp must be a positive number, got inf"),
+    (["compare", "cat.png", "--bpp", "a,b"], "--bpp takes numbers separated by commas, got 'a,b'"),
+    (["compare", "cat.png", "--codecs", "jpeg,jpg"], "unknown codec 'jpg'"),
+    (["compare", "cat.png", "-o", "x.pdf"], "x.pdf: a comparison is written as .html or .png"),
+    (["compare", "cat.png", "-o", "folder.html"], "folder.html is a folder"),
+    (["compare", "cat.png", "-o", "text.png/x.html"], "text.png is a file, a folder is needed"),
+    (["compare", "nothing"], "nothing is a folder, a file was expected"),
+    (["inspect", "nothing"], "nothing is a folder, a file was expected"),
+    (["benchmark", "no"], "no is neither a folder nor an embedded picture"),
+    (["benchmark", ".", "--metrics", "beauty"], "no metric is called 'beauty'"),
+    (["benchmark", ".", "--codecs", "jpg"], "unknown codec 'jpg'"),
+    (["benchmark", ".", "--reference", "jpg"], "--reference jpg is not one of"),
+    (["benchmark", ".", "--quality", "1000"], "quality must be 1..100"),
+    (["benchmark", ".", "--bpp", "nan"], "bpp must be a positive number"),
+    (["benchmark", ".", "--jobs", "0"], "--jobs must be at least 1"),
+    (["benchmark", ".", "-o", "cat.png"], "cat.png is a file, a folder is needed"),
+    (["benchmark", ".", "--backend", "magic"], "backend must be"),
+    (["plot", "nothing"], "no rows.csv"),
+    (["bench", "--runs", "0"], "'--runs'"),
+    (["bench", "--megapixels", "inf"], "--megapixels must be"),
+    (["bench", "--megapixels", "0"], "--megapixels must be"),
+    (["fuzz", "--files", "0"], "'--files'"),
+    (["fuzz", "--seed", "-1"], "'--seed'"),
+    (["fuzz", "--seconds", "nan"], "seconds must be positive"),
+    (["fuzz", "--codec", "jpg"], "unknown codec 'jpg'"),
+    (["fuzz", "--jobs", "0"], "--jobs must be at least 1"),
+    (["fuzz", "-o", "cat.png"], "cat.png is a file, a folder is needed"),
+    (["codecs", "jpg"], "unknown codec 'jpg'"),
+    (["study", "--jobs", "0"], "--jobs must be at least 1"),
+    (["study", "-o", "cat.png"], "cat.png is a file, a folder is needed"),
+    (["study", "--only", "beauty"], "no study is called 'beauty'"),
+    (["generate", "run", "x.png", "-n", "0"], "-n must be at least 1"),
+    (["generate", "run", "x.jpg"], "a grid is written as .png"),
+    (["generate", "run", "."], ". is not empty; --force overwrites"),
+    (["generate", "run", "x.png", "--walk", "--label", "3"], "it takes no --label"),
+    (["export-hybrid", "cat.png", "x.onnx"], "cat.png holds no weights"),
+    (["export-hybrid", "zip.npz", "x.onnx"], "zip.npz holds no weights"),
+    (["export-hybrid", "no.npz", "x.onnx"], "no.npz: no such file"),
+    (["dance"], "No such command 'dance'"),
     (["encode", "cat.png", "no/such/dir/x.gcz/y.gcz/"], None),
     (["encode", "cat.png", "x.gcz", "--bpp", "0.00001"], "cannot be reached: the least file"),
     (["encode", "cat.png", "x.gcz", "--bpp", "nan"], "bpp must be a positive number, got nan"),
@@ -129,7 +214,8 @@ def test_what_is_wrong_is_one_sentence(folder, words, message):
     (folder / "good.gcz").write_bytes(good)
     (folder / "there.gcz").write_bytes(good)
     (folder / "cut.gcz").write_bytes(good[:-9])
-    (folder / "nothing").mkdir()
+    for name in ("nothing", "folder.html"): (folder / name).mkdir()
+    with zipfile.ZipFile(folder / "zip.npz", "w") as archive: archive.writestr("a.txt", "no array")
     before = sorted(os.listdir(folder))
     if message is None:
         run(*words, cwd=folder)  # folders that are missing are made
@@ -137,6 +223,30 @@ def test_what_is_wrong_is_one_sentence(folder, words, message):
     out, err = run(*words, cwd=folder, code=2)
     assert message in err and len(err.strip().split("\n")) == 1, err
     assert sorted(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize("words", [["encode", "no.png", "x.gcz"], ["decode", "no.png", "x.png"], ["inspect", "no.png"],
+                                   ["compare", "no.png"], ["export-hybrid", "no.png", "x.onnx"]])
+def test_a_missing_file_is_told_in_the_same_words(tmp_path, words):
+    assert run(*words, cwd=tmp_path, code=2)[1] == "error: no.png: no such file\n"
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--kind", "abc"], "kind must be one of"), (["--recipe", "x"], "recipe must be one of"),
+    (["--size", "-3"], "size"), (["--limit", "0"], "n >= 1"), (["--batch", "0"], "batch"),
+    (["--precision", "abc"], "precision must be"), (["--labelled", "0.5"], "--labelled is for --kind sgan"),
+])
+def test_options_of_a_training_that_mean_nothing(tmp_path, options, message):
+    pytest.importorskip("keras")
+    err = run("train-gan", "shapes", "run", "--size", 32, "--limit", 64, *options, cwd=tmp_path, code=2)[1]
+    assert message in err and len(err.strip().split("\n")) == 1
+
+
+def test_a_class_that_a_generator_does_not_have(tmp_path):
+    pytest.importorskip("keras")
+    generator = Path(__file__).parents[1] / "results/studies/gan_cpu/cars-cgan-modern.npz"
+    assert "no class '999'" in run("generate", generator, "x.png", "--label", 999, cwd=tmp_path, code=2)[1]
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("module, words, message", [
@@ -147,6 +257,7 @@ def test_what_is_wrong_is_one_sentence(folder, words, message):
 def test_a_missing_extra_is_named(tmp_path, monkeypatch, module, words, message):
     monkeypatch.setitem(sys.modules, module, None)
     for name in [m for m in sys.modules if m.startswith("gan_compress.gan.")]:
+        monkeypatch.delattr(sys.modules["gan_compress.gan"], name.split(".")[2], raising=False)
         monkeypatch.delitem(sys.modules, name)
     assert message in run(*words, cwd=tmp_path, code=2)[1]
 
@@ -169,6 +280,188 @@ def test_an_interrupted_batch_leaves_whole_files(folder):
     assert 0 < len(coded) < 30 and all(gc.inspect(f.read_bytes())["codec"] == "fractal" for f in coded)
 
 
+def test_standard_input_and_output(folder):
+    data, told = run_bytes("encode", "-", "-", cwd=folder, stdin=(folder / "cat.png").read_bytes())
+    assert data == gc.encode(load(folder / "cat.png"))
+    size = (folder / "cat.png").stat().st_size
+    assert b"standard input -> standard output: shape (80, 120, 3)" in told and f"{size / 1024:.1f} KB".encode() in told
+    assert b"codec                  hybrid" in run_bytes("inspect", "-", cwd=folder, stdin=data)[0]
+    picture, told = run_bytes("decode", "-", "-", cwd=folder, stdin=data)
+    assert np.array_equal(load(picture), gc.decode(data)) and b"standard output" in told
+    webp, told = run_bytes("decode", "-", "-", "--format", "webp", cwd=folder, stdin=data)
+    assert webp[8:12] == b"WEBP" and np.array_equal(load(webp), gc.decode(data)) and b"WEBP, lossless" in told
+    run_bytes("encode", "-", "cup.jpg", "out/", "--jobs", 2, cwd=folder, stdin=picture)
+    assert sorted(os.listdir(folder / "out")) == ["cup.gcz", "stdin.gcz"]
+    run_bytes("compare", "-", "--codecs", "jpeg", cwd=folder, stdin=picture)
+    assert "<h1>standard input, 120x80" in (folder / "report.html").read_text()
+    assert b"error: standard input is not a picture" in run_bytes("encode", "-", "x.gcz", cwd=folder, code=2)[1]
+    assert b"error: standard input: not a .gcz file" in run_bytes("inspect", "-", cwd=folder, code=2, stdin=picture)[1]
+
+
+unix = pytest.mark.skipif(os.name == "nt", reason="pipes and file names are of another kind there")
+
+
+@unix
+def test_a_pipe_is_read_once_and_written_into(folder):
+    for name in ("in.png", "out.gcz"): os.mkfifo(folder / name)
+    written, read = [], (folder / "cat.png").read_bytes()
+    other_ends = [threading.Thread(target=lambda: (folder / "in.png").write_bytes(read)),
+                  threading.Thread(target=lambda: written.append((folder / "out.gcz").read_bytes()))]
+    for thread in other_ends: thread.start()
+    run("encode", "in.png", "out.gcz", cwd=folder)
+    for thread in other_ends: thread.join(10)
+    assert written == [gc.encode(load(folder / "cat.png"))] and (folder / "out.gcz").is_fifo()
+    run("encode", "cat.png", "/dev/null", cwd=folder)                     # a device needs no --force
+
+
+@unix
+@pytest.mark.parametrize("target", ["-", "/dev/stdout"])
+def test_a_pipeline_of_real_processes(folder, target):
+    program = " ".join(f"'{word}'" for word in PROGRAM)
+    line = f"cat cat.png | {program} encode /dev/stdin {target} | {program} decode - {target} --format jpg > back.jpg"
+    bash = ["bash", "-o", "pipefail", "-c", line]
+    done = subprocess.run(bash, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout == "" and done.stderr.count("shape (80, 120, 3)") == 2, done
+    assert load(folder / "back.jpg").shape == (80, 120, 3)
+
+
+@unix
+@pytest.mark.parametrize("line", ["codecs", "encode in out --codec jpeg", "encode in out --codec jpeg --jobs 2",
+                                  "encode cat.png -", "inspect cat.gcz", "--help"])
+def test_who_stops_reading_ends_a_command_quietly(folder, line):
+    (folder / "cat.gcz").write_bytes(gc.encode(load(folder / "cat.png"), "jpeg"))
+    (folder / "in").mkdir()
+    for k in range(20): save(folder / f"in/{'a long name ' * 12}{k:02d}.png", load(folder / "cat.png"))
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(PROGRAM + line.split(), cwd=folder, stdout=pipe, stderr=pipe, text=True)
+    process.stdout.close()
+    told = process.stderr.read()
+    assert process.wait(60) == 1 and told.replace("cat.png -> standard output", "").count("\n") == 0, told
+
+
+@unix
+def test_a_full_disk_behind_standard_output_is_one_sentence(folder):
+    if not os.path.exists("/dev/full"): pytest.skip("needs /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*PROGRAM, "codecs"], cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and done.stderr == "error: No space left on device\n"
+
+
+def test_words_after_two_dashes_are_files(folder):
+    for name in ("--d.png", "-e.png", "--force"): (folder / name).write_bytes((folder / "cat.png").read_bytes())
+    run("encode", "--codec", "webp", "--", "--d.png", "y.gcz", cwd=folder)
+    assert (folder / "y.gcz").read_bytes() == gc.encode(load(folder / "cat.png"), "webp")
+    run("encode", "--codec=webp", "--quality", 20, "--", "--d.png", "-e.png", "--force", "out/", cwd=folder)
+    assert sorted(os.listdir(folder / "out")) == ["--d.gcz", "--force.gcz", "-e.gcz"]
+    run("decode", "--", "out/--d.gcz", "--back.png", cwd=folder)
+    (folder / "-i.gcz").write_bytes((folder / "y.gcz").read_bytes())
+    assert "webp" in run("inspect", "--", "-i.gcz", cwd=folder)[0]
+    assert (folder / "--back.png").exists() and len(list(folder.glob("*.gcz"))) == 2
+
+
+@unix
+def test_what_a_link_points_to_is_written_and_guarded(folder):
+    (folder / "link.gcz").symlink_to("true.gcz")
+    run("encode", "cat.png", "link.gcz", cwd=folder)
+    assert (folder / "link.gcz").is_symlink() and gc.inspect((folder / "true.gcz").read_bytes())
+    assert "link.gcz exists" in run("encode", "cat.png", "link.gcz", cwd=folder, code=2)[1]
+    (folder / "self.gcz").symlink_to("cat.gcz")
+    run("encode", "cat.png", "cat.gcz", cwd=folder)
+    assert "written over itself" in run("encode", "cat.gcz", "self.gcz", "--force", cwd=folder, code=2)[1]
+    (folder / "loop.gcz").symlink_to("loop.gcz")
+    assert "loop.gcz: Too many levels" in run("encode", "cat.png", "loop.gcz", cwd=folder, code=2)[1]
+
+
+def test_what_a_folder_holds_besides_is_counted_and_named(folder):
+    for name in ("a.txt", "b.doc", ".hidden.png"): (folder / name).write_text("x")
+    (folder / "sub").mkdir()
+    _, err = run("encode", ".", "out", "--codec", "webp", cwd=folder)
+    assert err == "note: .: 2 files skipped: a.txt, b.doc\nnote: .: 1 folder skipped: sub/\n"
+    assert sorted(os.listdir(folder / "out")) == ["cat.gcz", "cup.gcz"]
+
+
+@pytest.mark.parametrize("error, words", [
+    (RuntimeError("line one\nline two"), "RuntimeError: line one line two"), (KeyError("k"), "KeyError: 'k'"),
+    (MemoryError(), "there is not enough memory for it"), (ValueError("cat.png is odd"), "is odd"),
+])
+def test_whatever_happens_to_one_file_the_batch_goes_on(folder, monkeypatch, error, words):
+    whole = gc.encode
+
+    def encode(image, *args, **options):
+        if image.shape[0] == 80: raise error
+        return whole(image, *args, **options)
+
+    monkeypatch.setattr(gc, "encode", encode)
+    out, err = run("encode", ".", "out", "--codec", "webp", cwd=folder, code=2)
+    told = words if words == "is odd" else f": {words}"
+    line = f"error: cat.png{' ' * (words == 'is odd')}{told}"
+    assert err.split("\n")[:2] == [line, "error: 1 of 2 files failed"] and f"  cat.png  {words}\n" in err
+    assert out.startswith("cup.jpg -> cup.gcz") and os.listdir(folder / "out") == ["cup.gcz"]
+
+
+def die(source, target): os._exit(9)
+
+
+def test_a_process_that_is_ended_from_outside_is_one_sentence(folder, capsys):
+    pairs = [(folder / "cat.png", folder / "a.gcz"), (folder / "cup.jpg", folder / "b.gcz")]
+    with pytest.raises(typer.Exit) as end: cli._batch(die, pairs, 2)
+    err = capsys.readouterr().err
+    assert end.value.exit_code == 2 and "a process was ended from outside" in err and "Traceback" not in err
+    assert err.count("not known to be written") == 2
+
+
+@unix
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_names_that_are_no_text(tmp_path, jobs):
+    names = [os.fsdecode(name) for name in (b"\xff.png", b"\xfe.png", b"\xfd.txt")]
+    (tmp_path / "in").mkdir()
+    try:
+        for name in names: (tmp_path / "in" / name).write_text("no picture")
+    except OSError:
+        pytest.skip("this file system takes text alone")
+    save(tmp_path / "in" / names[0], sample("camera")[:32, :32])
+    out, err = run("encode", "in", "out", "--codec", "webp", "--jobs", jobs, cwd=tmp_path, code=2)
+    assert "\\udcff.png -> \\udcff.gcz" in out and "error: in/\\udcfe.png is not a picture" in err
+    assert "1 file skipped: \\udcfd.txt" in err and os.listdir(tmp_path / "out") == [os.fsdecode(b"\xff.gcz")]
+    words = ["benchmark", "in", "--codecs", "jpeg,webp", "--quality", "20,80", "--metrics", "psnr", "-o", "rows"]
+    _, err = run(*words, "--jobs", 1, cwd=tmp_path, code=2)
+    assert "\\udcff.png" in (tmp_path / "rows/rows.csv").read_text() and "\\udcfe.png" in err
+    run("compare", tmp_path / "in" / names[0], "--codecs", "jpeg", cwd=tmp_path)
+
+
+def test_a_lossy_format_is_written_nearly_lossless_or_as_asked(folder):
+    run("encode", "cat.png", "cat.gcz", cwd=folder)
+    image, sizes = gc.decode((folder / "cat.gcz").read_bytes()), {}
+    for extension, told in (("jpg", "written as JPEG, quality 98, "), ("webp", "written as WEBP, lossless"),
+                            ("avif", "written as AVIF, quality 98, ")):
+        for words, line in ([], told), (["--output-quality", 60, "--force"], "written with quality 60"):
+            assert line in run("decode", "cat.gcz", f"x.{extension}", *words, cwd=folder)[0]
+            sizes[bool(words)] = (folder / f"x.{extension}").stat().st_size
+            if not words: assert measure(image, load(folder / f"x.{extension}"), ["psnr"])["psnr"] > 40
+        assert sizes[True] < .6 * sizes[False]
+    assert "written" not in run("decode", "cat.gcz", "x.png", cwd=folder)[0]
+
+
+def test_hidden_colours_are_kept_when_asked(folder):
+    image = np.dstack([load(folder / "cat.png"), np.zeros((80, 120), np.uint8)])
+    save(folder / "clear.png", image)
+    run("encode", "clear.png", "a.gcz", "--codec", "png", cwd=folder)
+    run("encode", "clear.png", "b.gcz", "--codec", "png", "--keep-hidden", cwd=folder)
+    assert np.array_equal(gc.decode((folder / "b.gcz").read_bytes()), image)
+    assert (folder / "a.gcz").stat().st_size < .1 * (folder / "b.gcz").stat().st_size
+
+
+def test_damage_points_to_salvage_where_that_helps(folder):
+    data = gc.encode(load(folder / "cat.png"))
+    (folder / "cut.gcz").write_bytes(data[:-20])
+    (folder / "head.gcz").write_bytes(b"GCZ" + bytes(40))
+    (folder / "webp.gcz").write_bytes(gc.encode(load(folder / "cat.png"), "webp")[:-20])
+    assert "--salvage shows what is left" in run("decode", "cut.gcz", "x.png", cwd=folder, code=2)[1]
+    for name in ("head.gcz", "webp.gcz"): assert "salvage" not in run("decode", name, "x.png", cwd=folder, code=2)[1]
+    _, err = run("decode", "cut.gcz", "x.png", "--salvage", cwd=folder)
+    assert err.startswith("note: cut.gcz: ") and load(folder / "x.png").shape == (80, 120, 3)
+
+
 def test_salvage(folder):
     image = np.dstack([load(folder / "cat.png"), np.full((80, 120), 9, np.uint8)])
     (folder / "a.gcz").write_bytes(gc.encode(image, "dct")[:-3])
@@ -185,12 +478,85 @@ def test_one_pixel_can_be_compared_and_a_codec_that_fails_is_named(folder):
     save(folder / "wide" / "wide.png", np.zeros((1, 70000), np.uint8))
     words = ["benchmark", "wide", "--codecs", "jpeg", "--quality", 50, "--metrics", "psnr", "--jobs", 1, "-o", "rows"]
     _, err = run(*words, cwd=folder, code=2)
-    assert "error: jpeg" in err and "on wide.png" in err and "at most 65500 pixels" in err
+    assert "error: nothing could be measured" in err and "wide.png" in err and "at most 65500 pixels" in err
+
+
+def test_a_transparent_picture_is_judged_on_white_by_compare_and_benchmark(folder):
+    (folder / "in").mkdir()
+    image = resize(sample("logo"), (96, 96))
+    save(folder / "in/logo.png", image)
+    out, _ = run("compare", "in/logo.png", "--codecs", "webp", "--bpp", 2, cwd=folder)
+    run("benchmark", "in", "--codecs", "webp", "--bpp", 2, "--metrics", "psnr", "-o", "rows", "--jobs", 1, cwd=folder)
+    data = gc.encode(image, "webp", bpp=2)
+    psnr = measure(on_white(image), on_white(gc.decode(data)), ["psnr"])["psnr"]
+    row = pd.read_csv(folder / "rows/rows.csv").iloc[0]
+    assert row.bytes == len(data) and abs(row.psnr - psnr) < 1e-6
+    assert re.search(rf"webp +{len(data)} .* {psnr:.4g} ", out)
+
+
+def test_compare_leaves_a_codec_out_that_cannot_code_the_picture(folder):
+    save(folder / "wide.png", np.tile(load(folder / "cat.png")[:2], (1, 150, 1)))
+    out, err = run("compare", "wide.png", "--codecs", "webp,jpeg", "--bpp", 1, "--crop", "0,0,2,40", cwd=folder)
+    assert err.startswith("note: webp cannot code the picture") and err.endswith("it is left out\n")
+    assert "jpeg" in out and "webp" not in out
+
+
+def test_what_a_benchmark_could_not_measure_is_a_table(folder):
+    (folder / "bad.png").write_text("no picture")
+    words = ["--codecs", "jpeg,webp", "--quality", "20,80", "--metrics", "psnr", "-o", "rows", "--jobs", 1]
+    for _ in range(2):                                                    # the rerun goes on and says it again
+        out, err = run("benchmark", ".", *words, cwd=folder, code=2)
+        assert "summary.csv, bd_rates.csv" in out and re.search(r"bad.png +bad.png is not a picture", err)
+        assert len(pd.read_csv(folder / "rows/rows.csv")) == 8 and (folder / "rows/failed.csv").exists()
+    (folder / "bad.png").unlink()
+    run("benchmark", ".", *words, cwd=folder)
+    assert not (folder / "rows/failed.csv").exists()
+
+
+def test_bench_tells_time_and_memory_and_names_what_fails(tmp_path, monkeypatch):
+    words = ["bench", "--runs", 1, "--megapixels", .01, "--codec", "png", "--codec", "webp"]
+    head, *rows = run(*words, cwd=tmp_path)[0].strip().split("\n")
+    assert head.endswith("peak MiB") and [len(row.split()) for row in rows] == [5, 5]
+    measured = cli._median_row
+
+    def median_row(name, *args):
+        if name == "png": raise ValueError("it is too large")
+        return measured(name, *args)
+
+    monkeypatch.setattr(cli, "_median_row", median_row)
+    out, err = run(*words, cwd=tmp_path, code=2)
+    assert err == "error: png: it is too large\n" and out.count("webp") == 1 and "png" not in out
+
+
+def test_fuzz_ends_with_2_if_a_decoder_did_what_it_must_not(tmp_path, monkeypatch):
+    from gan_compress import fuzzing
+    out, _ = run("fuzz", "--files", 20, "--codec", "png", "--codec", "jpeg", "-o", "run", cwd=tmp_path)
+    assert out.split()[0] == "cases" and (tmp_path / "run/fuzz.csv").exists()
+    whole = fuzzing.fuzz
+
+    def fuzz(*args, **options):
+        table = whole(*args, **options)
+        fault = {"case": 7, "codec": "png", "kind": "bits", "seconds": .1, "reason": "KeyError: 'a'"}
+        table.attrs["faults"] = [fault | {"outcome": outcome} for outcome in ("chance", "crash")]
+        return table
+
+    monkeypatch.setattr(fuzzing, "fuzz", fuzz)
+    _, err = run("fuzz", "--files", 20, "--codec", "png", cwd=tmp_path, code=2)
+    assert err == "fault: png, case 7 (bits): crash KeyError: 'a'\n"
+
+
+def test_the_parameters_of_codecs_can_be_found(tmp_path):
+    told = {name: " ".join(run(name, "--help", cwd=tmp_path)[0].split()) for name in ("encode", "decode")}
+    assert all(word in told["encode"] for word in ("--effort", "--tune", "--networks", "gan-compress codecs hybrid"))
+    assert "--realism" in told["decode"]
+    out, _ = run("codecs", "hybrid", cwd=tmp_path)
+    assert all(re.search(rf"^encode {w} ", out, re.M) for w in ("--effort", "--tune", "--networks", "--quality"))
+    assert "decode --realism\n" in out
 
 
 def test_help_names_every_command(tmp_path):
     out, _ = run("--help", cwd=tmp_path)
-    for command in ("encode", "decode", "inspect", "compare", "codecs", "study", "bench"):
+    for command in ("encode", "decode", "inspect", "compare", "codecs", "study", "bench", "fuzz"):
         assert command in out
     assert gc.__version__ in run("--version", cwd=tmp_path)[0]
     assert all(name in run("codecs", cwd=tmp_path)[0] for name in gc.list_codecs())
