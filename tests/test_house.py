@@ -22,7 +22,7 @@ hybrid.filters < hybrid.networks < hybrid.codec < hybrid.counting < hybrid.pairs
 hybrid.losses < hybrid.training
 metrics < hybrid.counting
 gan.step < hybrid.training
-metrics < statistics < benchmark < robustness < plots < study < cli < __main__
+metrics < statistics < benchmark < robustness < fuzzing < plots < study < cli < __main__
 __init__ < benchmark
 gan.training < cli
 hybrid.training < cli
