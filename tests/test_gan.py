@@ -208,6 +208,58 @@ def commands(folder):
     return {line: (r.exit_code, r.output.strip().splitlines()[-30:]) for line, r in results.items()}
 
 
+WRONG = {                                      # what to call, with which arguments -> what it has to say
+    "train epochs=0": "epochs and save_every must be at least 1", "train save_every=0": "must be at least 1",
+    "train seed=-1": "seed and kid_pictures must be at least 0", "train kid_pictures=-3": "must be at least 0",
+    "generate n=0": "n must be at least 1", "generate n=-3": "n must be at least 1", "generate seed=-1": "at least 0",
+    "generate label=99": "no class 99", "generate label='\u00b2'": "no class", "interpolate rows=0": "at least 1",
+    "interpolate steps=0": "at least 1", "train_classifier epochs=0": "epochs must be at least 1",
+    "recipe batch=0": "batch, n_critic", "recipe lr_g=nan": "must be above 0", "recipe lr_d=0.": "must be above 0",
+    "recipe ema=nan": "below 1", "recipe gp=nan": "at least 0", "recipe beta_1=nan": "below 1",
+}
+
+
+def broken(folder):
+    "What is said of wrong arguments; of files of a run that were cut; and what comes of the run then."
+    from dataclasses import replace
+
+    from gan_compress.datasets import shapes
+    from gan_compress.gan import training
+    from gan_compress.gan.models import MODERN
+    folder, data, recipe = Path(folder) / "run", shapes(64), replace(MODERN, base=4, batch=8)
+
+    def train(**options):
+        plan = dict(kind="cgan", recipe=recipe, epochs=1, folder=folder, kid_pictures=0)
+        return training.train(data, **plan | options)
+
+    calls = {"train": train, "recipe": lambda **values: replace(recipe, **values),
+             "train_classifier": lambda **options: training.train_classifier(data, recipe, **options),
+             "generate": lambda **options: training.generate(folder, **options),
+             "interpolate": lambda **options: training.interpolate(folder, **options)}
+
+    def said(call, **options):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            try:
+                call(**options)
+            except ValueError as e:
+                return str(e)
+        return f"went on: {[str(w.message) for w in told if w.category is UserWarning]}"
+
+    train()
+    wrong = {line: said(calls[line.split()[0]], **eval(f"dict({line.split()[1]})", {"nan": float("nan")}))
+             for line in WRONG}
+    files = {name: (folder / name).read_bytes() for name in ("generator.npz", "last.npz", "history.json")}
+    cut = {}
+    for name, whole in files.items():
+        for share in (0, .5, .99):
+            (folder / name).write_bytes(whole[:int(len(whole) * share)])
+            cut[f"{name} {share}"] = said(train)
+            if name == "generator.npz": training.generate(folder, 1)   # is whole again
+            for other, content in files.items(): (folder / other).write_bytes(content)
+    return dict(wrong=wrong, cut=cut)
+
+
 # ------------------------------------------------------------------ the tests
 
 def test_every_part_of_the_step_runs_and_both_players_move():
@@ -229,6 +281,15 @@ def test_a_lost_run_goes_on_to_the_last_bit(backend, tmp_path_factory):
     one_go, again = child(backend, "straight", folder), child(backend, "resumed", folder)
     assert len(one_go["history"]) == 4
     assert again == one_go
+
+
+def test_what_is_wrong_or_broken_is_said_in_one_sentence(tmp_path):
+    result = child("tensorflow", "broken", tmp_path)
+    for line, message in WRONG.items(): assert message in result["wrong"][line], (line, result["wrong"][line])
+    for file, said in result["cut"].items():
+        if file.startswith("last"): assert "last.npz is not a checkpoint, or a damaged one; if a run is" in said
+        elif file.startswith("generator"): assert said.startswith("went on") and "takes the place of the best" in said
+        else: assert said == "went on: []", said
 
 
 def test_the_command_line_says_what_is_wrong_in_one_sentence(tmp_path):
@@ -256,5 +317,5 @@ def test_it_learns(backend, kind):
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    print(json.dumps({f.__name__: f for f in (straight, resumed, steps, slopes, learn, commands)}[sys.argv[1]](
+    print(json.dumps({f.__name__: f for f in (straight, resumed, steps, slopes, learn, broken, commands)}[sys.argv[1]](
         *(int(a) if a.isdigit() else a for a in sys.argv[2:]))))

@@ -88,7 +88,10 @@ def stages(photos, work):
             for stage in ("joint", "perceptual")]
     refused = []
     missing = dict(stage="perceptual", start=Path(work) / "none.npz")
-    for arguments in (dict(steps=8), dict(stage="both"), dict(steps=0), missing):
+    (Path(work) / "cut.npz").write_bytes((Path(work) / "fidelity" / "best.npz").read_bytes()[:5000])
+    cut = dict(stage="perceptual", start=Path(work) / "cut.npz")
+    wrong = (dict(rate=float("nan")), dict(rate=0), dict(game=-1), dict(seed=-1), dict(batch=0), cut)
+    for arguments in (dict(steps=8), dict(stage="both"), dict(steps=0), missing, *wrong):
         try:
             training.train_hybrid(photos, work, **{"stage": "fidelity", "steps": 6, **common, **arguments})
         except (ValueError, FileNotFoundError) as error:
@@ -273,6 +276,32 @@ def test_high_effort_is_worth_it():
         assert len(data) < np.exp(np.interp(psnr(x, gc.decode(data)), level, np.log(size)))
 
 
+def test_photographs_that_cannot_be_read_cost_themselves_alone(tmp_path):
+    from gan_compress.hybrid import pairs
+    photos, work = tmp_path / "photos", tmp_path / "pairs"
+    (photos / ".hidden").mkdir(parents=True)
+    for k in range(3): save(photos / f"{k}.png", sample("coffee")[:300, 100 * k:100 * k + 300])
+    whole = (photos / "1.png").read_bytes()
+    (photos / "2.png").write_bytes(whole[:len(whole) // 2])            # its size can be read, its pixels cannot
+    (photos / "3.png").write_bytes(b"no picture")
+    (photos / "4.png").symlink_to("nowhere.png")
+    (photos / ".hidden" / "5.png").write_bytes(b"x")
+    with pytest.warns(UserWarning) as told:
+        found, _ = pairs.make_pairs(photos, work, n=4, n_validation=0, seed=1, progress=False)
+    said = "".join(str(w.message) for w in told)
+    assert len(found["pairs"]) == 4 and "5.png" not in said
+    assert all(name in said for name in ("2.png", "3.png", "4.png"))
+    file, = work.iterdir()
+    file.write_bytes(file.read_bytes()[:3000])
+    with pytest.warns(UserWarning, match="is damaged, its pairs are made anew"):
+        again, _ = pairs.make_pairs(photos, work, n=4, n_validation=0, seed=1, progress=False)
+    assert all(np.array_equal(found[k], again[k]) for k in found)
+    with pytest.raises(ValueError, match="at least 0"): pairs.make_pairs(photos, work, n=-3)
+    (photos / "1.png").write_bytes(whole[:len(whole) // 2])
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="none of the 2 pictures can be read"):
+        pairs.make_pairs(photos, tmp_path / "new", n=4, n_validation=0, progress=False)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_all_stages(backend, tmp_path):
     (tmp_path / "photos").mkdir()
@@ -288,7 +317,10 @@ def test_all_stages(backend, tmp_path):
     assert [row["step"] for row in result["perceptual"]] == [2, 4] and result["perceptual"][-1]["d_loss"] > 0
     assert all(np.isfinite(list(run[-1].values())).all() for run in result["half"])
     refused = result["refused"]
-    assert len(refused) == 4 and "give another folder" in refused[0] and "no weights to begin with" in refused[3]
+    reasons = ("give another folder", "stage must be", "at least 1", "no weights to begin with", "rate must be above 0",
+               "rate must be above 0", "game and seed at least 0", "game and seed at least 0", "at least 1",
+               "cut.npz is no file of weights, or a damaged one")
+    for said, reason in zip(refused, reasons, strict=True): assert reason in said
     if backend == "tensorflow":
         import onnxruntime
         session = onnxruntime.InferenceSession(str(tmp_path / "run" / "out.onnx"))

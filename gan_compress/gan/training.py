@@ -468,13 +468,15 @@ def resume(
     was begun with other settings or its `last.npz` is damaged."""
     last, best = folder / "last.npz", folder / "generator.npz"
     if not last.is_file(): return
-    check_same_settings(folder, read_checkpoint(last)[0].get("settings", {}), run.settings)
+    settings = read_checkpoint(last)[0].get("settings", {})
+    check_same_settings(folder, settings, run.settings)
     run.history[:] = load_checkpoint(last, run.gan)["history"]
     try:
         fill_variables(best, run.best.weights, read_checkpoint(best)[1])
     except (OSError, ValueError) as e:
         warnings.warn(f"the generator of the last epoch takes the place of the best one: {e}", stacklevel=3)
         run.best.set_weights(run.gan.sampler.get_weights())
+        write_atomic(best, pack_checkpoint(run.best.weights, settings))
 
 # %% ../../nbs/13_gan_training.ipynb #a10b0029
 class _Bar(keras.callbacks.Callback):
