@@ -47,7 +47,7 @@ def _named(name, text):
 def _note(message, category, *_):
     if issubclass(category, UserWarning): _to_stderr("note", message)
 
-# %% ../nbs/71_cli.ipynb #e8b73bb9
+# %% ../nbs/71_cli.ipynb #663a7a9f
 def _print_any_name():
     "Let names that are no text be printed, with backslashes."
     for stream in (sys.stdout, sys.stderr):
@@ -79,7 +79,7 @@ class _Group(TyperGroup):
         try:
             with warnings.catch_warnings(), _output_closed():
                 warnings.simplefilter("always", UserWarning)
-                warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed")   # by joblib
+                warnings.filterwarnings("ignore", r"\d+ tasks (which were still|have been)")   # of joblib
                 warnings.showwarning = _note
                 return super().invoke(ctx)
         except (OSError, ValueError, MemoryError, BrokenExecutor) as e:
@@ -165,8 +165,12 @@ def _one_input(word):
     if Path(word).is_dir(): raise ValueError(f"{word} is a folder, a file was expected")
     return _inputs([word], ())[0]
 
-# %% ../nbs/71_cli.ipynb #46972423
+# %% ../nbs/71_cli.ipynb #5bab9ebd
 def _name(file, standard): return standard if file == "-" else str(file)
+
+def _is_stream(file):
+    "Whether it is a pipe or a device, which can be read once, and be written into without a loss."
+    return file == "-" or (file.exists() and not file.is_file())
 
 def _read(file):
     "The bytes of a file, or of standard input."
@@ -217,7 +221,7 @@ def _check_pairs(pairs, folder, force):
         if n > 1: raise ValueError(f"several pictures would be written to {target}; rename them or use several folders")
     _refuse_existing([target for _, target in pairs], force)
 
-# %% ../nbs/71_cli.ipynb #98654a34
+# %% ../nbs/71_cli.ipynb #1d526b3f
 def _is_stdout(word):
     "Whether a word is another name for standard output, as /dev/stdout is."
     with suppress(OSError, ValueError): return os.path.samestat(os.stat(word), os.fstat(1))
@@ -268,12 +272,12 @@ def _end(failed, n):
             print(f"  {name:{width}}  {why.removeprefix(name).lstrip(': ')}", file=sys.stderr)
     if failed: raise typer.Exit(2)
 
-# %% ../nbs/71_cli.ipynb #306a42e4
+# %% ../nbs/71_cli.ipynb #d3eda158
 def _batch(work, pairs, jobs, **options):
     "Run `work(source, target, **options)` for all pairs, a line of output each. Exit code 2 if there were errors."
     from joblib import Parallel, delayed
     from tqdm import tqdm
-    if any(source == "-" or not source.is_file() for source, _ in pairs): jobs = 1
+    if any(_is_stream(source) for source, _ in pairs): jobs = 1
     output = sys.stderr if pairs[0][1] == "-" else sys.stdout
     if output is sys.stdout: pairs[0][1].parent.mkdir(parents=True, exist_ok=True)       # the same for all
     names, failed, done = [_name(source, "standard input") for source, _ in pairs], {}, 0
@@ -354,8 +358,8 @@ def encode(
 # %% ../nbs/71_cli.ipynb #0bd98283
 def _extension(target, format):
     "How a picture is written: as the name of the file says; without a name, as `--format` says."
-    named = target != "-" and (target.suffix or not target.exists())
-    return target.suffix if named else "." + format.lstrip(".")
+    nameless = target == "-" or (_is_stream(target) and not target.suffix)
+    return "." + format.lstrip(".") if nameless else target.suffix
 
 def _check_format(extension, quality):
     "ValueError for a format that cannot be written, or has no quality to ask for."
@@ -387,7 +391,7 @@ def _decode_one(source, target, format, salvage, quality, options):
     how = f"with quality {quality}" if asked else near_lossless(extension) and f"as {near_lossless(extension)}"
     return f"{_arrow(source, target)}: shape {image.shape}{how and ', written ' + how}"
 
-# %% ../nbs/71_cli.ipynb #3b8859da
+# %% ../nbs/71_cli.ipynb #8d7241f9
 @app.command(cls=_Command, context_settings=EXTRA)
 def decode(
     paths: Annotated[list[str], typer.Argument(
@@ -593,7 +597,7 @@ def benchmark(
     print(f"{output}: {', '.join(f'{name}.csv' for name in tables)}")
     failed = rows.attrs["failed"]
     if not len(failed): return
-    _to_stderr("error", f"{len(failed)} rows or pictures failed, see {output/'failed.csv'}")
+    _to_stderr("error", f"not everything could be measured, see {output/'failed.csv'}")
     print(failed.to_string(index=False, max_colwidth=90), file=sys.stderr)
     raise typer.Exit(2)
 
@@ -691,7 +695,7 @@ def bench(
             print(f"{'python ' + ' '.join(words):40} {_start_up(words, runs):.3f} s")
     if failed: raise typer.Exit(2)
 
-# %% ../nbs/71_cli.ipynb #a3b84651
+# %% ../nbs/71_cli.ipynb #e6c344ec
 @app.command()
 def fuzz(
     files: Annotated[int, typer.Option(min=1, help="Damaged files to decode, over all codecs.")] = 10000,

@@ -155,7 +155,7 @@ def codec_class(
     name: str, # one of `list_codecs()`
 ) -> type[Codec]:
     "The class of a codec. `ValueError` if there is none of that name, or if it needs a package that is not installed."
-    if name not in CODECS: raise ValueError(f"unknown codec {name!r}; there are {', '.join(CODECS)}")
+    if name not in CODECS: raise ValueError(f"unknown codec {name!r}; there are {', '.join(list_codecs())}")
     e = CODECS[name]
     if e.needs and not importlib.util.find_spec(e.needs):
         raise ValueError(f'codec {name!r} needs the package {e.needs}: pip install "gan_compress[{name}]"')
