@@ -47,7 +47,7 @@ def _named(name, text):
 def _note(message, category, *_):
     if issubclass(category, UserWarning): _to_stderr("note", message)
 
-# %% ../nbs/71_cli.ipynb #663a7a9f
+# %% ../nbs/71_cli.ipynb #0ba447db
 def _print_any_name():
     "Let names that are no text be printed, with backslashes."
     for stream in (sys.stdout, sys.stderr):
@@ -165,7 +165,7 @@ def _one_input(word):
     if Path(word).is_dir(): raise ValueError(f"{word} is a folder, a file was expected")
     return _inputs([word], ())[0]
 
-# %% ../nbs/71_cli.ipynb #5bab9ebd
+# %% ../nbs/71_cli.ipynb #a3b27c42
 def _name(file, standard): return standard if file == "-" else str(file)
 
 def _is_stream(file):
@@ -221,7 +221,7 @@ def _check_pairs(pairs, folder, force):
         if n > 1: raise ValueError(f"several pictures would be written to {target}; rename them or use several folders")
     _refuse_existing([target for _, target in pairs], force)
 
-# %% ../nbs/71_cli.ipynb #1d526b3f
+# %% ../nbs/71_cli.ipynb #acfcf76f
 def _is_stdout(word):
     "Whether a word is another name for standard output, as /dev/stdout is."
     with suppress(OSError, ValueError): return os.path.samestat(os.stat(word), os.fstat(1))
@@ -272,7 +272,7 @@ def _end(failed, n):
             print(f"  {name:{width}}  {why.removeprefix(name).lstrip(': ')}", file=sys.stderr)
     if failed: raise typer.Exit(2)
 
-# %% ../nbs/71_cli.ipynb #d3eda158
+# %% ../nbs/71_cli.ipynb #ec2f48bf
 def _batch(work, pairs, jobs, **options):
     "Run `work(source, target, **options)` for all pairs, a line of output each. Exit code 2 if there were errors."
     from joblib import Parallel, delayed
@@ -391,7 +391,7 @@ def _decode_one(source, target, format, salvage, quality, options):
     how = f"with quality {quality}" if asked else near_lossless(extension) and f"as {near_lossless(extension)}"
     return f"{_arrow(source, target)}: shape {image.shape}{how and ', written ' + how}"
 
-# %% ../nbs/71_cli.ipynb #8d7241f9
+# %% ../nbs/71_cli.ipynb #d50cdb3e
 @app.command(cls=_Command, context_settings=EXTRA)
 def decode(
     paths: Annotated[list[str], typer.Argument(
@@ -695,7 +695,7 @@ def bench(
             print(f"{'python ' + ' '.join(words):40} {_start_up(words, runs):.3f} s")
     if failed: raise typer.Exit(2)
 
-# %% ../nbs/71_cli.ipynb #e6c344ec
+# %% ../nbs/71_cli.ipynb #15d460cc
 @app.command()
 def fuzz(
     files: Annotated[int, typer.Option(min=1, help="Damaged files to decode, over all codecs.")] = 10000,
@@ -879,14 +879,6 @@ def train_hybrid(
           f"GMSD {last['gmsd']:.4f} (no networks {last['gmsd_none']:.4f})")
 
 # %% ../nbs/71_cli.ipynb #43f22755
-def _are_weights(file):
-    "Whether a file is an archive of arrays of 16-bit numbers."
-    import numpy as np
-    try:
-        with np.load(file) as arrays: return {arrays[k].dtype for k in arrays.files} == {np.dtype(np.float16)}
-    except Exception:                                              # whatever NumPy raises for files of another kind
-        return False
-
 @app.command()
 def export_hybrid(
     weights: Annotated[Path, typer.Argument(help="best.npz or analysis.npz of a stage.")],
@@ -894,8 +886,7 @@ def export_hybrid(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ):
     """Turn trained weights, of a generator or of the analysis network, into the file that the codec runs."""
-    if not _are_weights(_one_input(str(weights))):
-        raise ValueError(f"{weights} holds no weights; they are in best.npz or analysis.npz of a stage")
+    weights = _one_input(str(weights))
     if output.suffix != ".onnx": raise ValueError(f"{output}: the file to write should end in .onnx")
     _check_output(output, force)
     with _keras_needed():

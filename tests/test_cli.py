@@ -182,8 +182,7 @@ def test_folders_globs_and_jobs(folder):
     (["generate", "run", "x.jpg"], "a grid is written as .png"),
     (["generate", "run", "."], ". is not empty; --force overwrites"),
     (["generate", "run", "x.png", "--walk", "--label", "3"], "it takes no --label"),
-    (["export-hybrid", "cat.png", "x.onnx"], "cat.png holds no weights"),
-    (["export-hybrid", "zip.npz", "x.onnx"], "zip.npz holds no weights"),
+    (["export-hybrid", "cat.png", "x.tflite"], "x.tflite: the file to write should end in .onnx"),
     (["export-hybrid", "no.npz", "x.onnx"], "no.npz: no such file"),
     (["dance"], "No such command 'dance'"),
     (["encode", "cat.png", "no/such/dir/x.gcz/y.gcz/"], None),
@@ -215,7 +214,6 @@ def test_what_is_wrong_is_one_sentence(folder, words, message):
     (folder / "there.gcz").write_bytes(good)
     (folder / "cut.gcz").write_bytes(good[:-9])
     for name in ("nothing", "folder.html"): (folder / name).mkdir()
-    with zipfile.ZipFile(folder / "zip.npz", "w") as archive: archive.writestr("a.txt", "no array")
     before = sorted(os.listdir(folder))
     if message is None:
         run(*words, cwd=folder)  # folders that are missing are made
@@ -240,6 +238,14 @@ def test_options_of_a_training_that_mean_nothing(tmp_path, options, message):
     pytest.importorskip("keras")
     err = run("train-gan", "shapes", "run", "--size", 32, "--limit", 64, *options, cwd=tmp_path, code=2)[1]
     assert message in err and len(err.strip().split("\n")) == 1
+
+
+def test_what_holds_no_weights_is_not_exported(folder):
+    pytest.importorskip("keras")
+    with zipfile.ZipFile(folder / "zip.npz", "w") as archive: archive.writestr("a.txt", "no array")
+    for name in ("cat.png", "zip.npz"):
+        err = run("export-hybrid", name, "x.onnx", cwd=folder, code=2)[1]
+        assert err == f"error: {name} is no file of weights, or a damaged one\n"
 
 
 def test_a_class_that_a_generator_does_not_have(tmp_path):
