@@ -212,6 +212,7 @@ class Lossless(Codec):
 
     def decode_payload(self, payload, shape):
         "The picture, bit for bit."
+        if not payload: raise BitstreamError(f"{self.name}: the payload is empty")
         way, channels = payload[0], 3 if len(shape) == 3 else 1
         if way >= channels: raise BitstreamError(f"{self.name}: colour transform {way} is not known")
         return from_planes(unpredict(self.unpack_errors(payload, 1, (channels, *shape[:2]))), way)
