@@ -64,7 +64,7 @@ class Case:
 CASES = {
     "encode": Case("encode {0}/photos out --codec dct --jobs 2", "*.gcz", 3, "--force"),
     "benchmark": Case("benchmark {0}/photos --codecs jpeg,webp,dct --quality 50 --metrics psnr --jobs 2 -o out",
-                      "rows.jsonl", 3),
+                      "rows.jsonl", 2),
     "train-gan": Case("train-gan {0}/faces out --size 32 --epochs 4", "last.npz", 1),
     "train-hybrid": Case("train-hybrid {0}/large out --steps 6 --batch 2 --pairs 6 --validation 2 --every 2",
                          "last.npz", 0),
@@ -240,24 +240,27 @@ def undisturbed(pictures, tmp_path_factory):
     return run
 
 
-def kill_after(process, seconds, out, hunt):
-    """Kill a process at a moment, or, with `hunt`, when a temporary file is seen in the second after it.
+def kill_after(process, out, begun, seconds, hunt):
+    """Kill a process so many seconds after its start, or after a file `begun` is there, if that is not "".
 
-    Seconds after the start; None if the process has ended before."""
-    first = time.perf_counter()
-    while (now := time.perf_counter() - first) < seconds + hunt and process.poll() is None:
-        if now >= seconds and any(out.rglob(".*.part")): break
-        time.sleep(0 if now >= seconds else .002)
-    if process.poll() is not None: return None
-    kill(process)
-    return now
+    With `hunt` it is killed when a temporary file is seen in the second after that. Seconds since the start; None if
+    the process has ended before."""
+    first = zero = time.perf_counter()
+    while process.poll() is None:
+        now = time.perf_counter()
+        if begun:
+            zero, begun = now, "" if any(out.rglob(begun)) else begun
+        elif now - zero >= seconds and (not hunt or now - zero > seconds + 1 or any(out.rglob(".*.part"))):
+            kill(process)
+            return now - first
+        time.sleep(.001)
 
 
-def killed_once(case, folder, pictures, seconds, hunt, expected):
+def killed_once(case, folder, pictures, expected, *moment):
     "Run, kill, look, run again, look: a row of the record, or None if the command had ended before."
     words, out = case.words.format(pictures).split(), folder / "out"
-    moment = kill_after(start(words, folder), seconds, out, hunt)
-    if moment is None: return None
+    seconds = kill_after(start(words, folder), out, *moment)
+    if seconds is None: return None
     found, error = "", ""
     try:
         found, before = state(out), finished(out)
@@ -266,7 +269,7 @@ def killed_once(case, folder, pictures, seconds, hunt, expected):
         assert before <= finished(out), "finished work was done again"
     except Exception as e:  # anything that reading a damaged file may raise
         error = f"{type(e).__name__}: {e}"
-    return {"seconds": round(moment, 3), "state found": found, "rerun ok": error or "yes"}
+    return {"seconds": round(seconds, 3), "state found": found, "rerun ok": error or "yes"}
 
 
 def record(name, rows):
@@ -287,8 +290,9 @@ def test_killed(name, pictures, undisturbed, tmp_path):
     if not kills: pytest.skip("takes long: set GAN_COMPRESS_KILLS")
     expected, end, begun = undisturbed(name)
     while len(rows) < kills:
-        moment = rng.uniform(begun if len(rows) % 2 == 0 else 0, end)
-        row = killed_once(case, tmp_path / "run", pictures, moment, len(rows) % 3 == 2, expected)
+        late, hunt = len(rows) % 2 == 0, len(rows) % 3 == 2
+        moment = (case.begun, rng.uniform(0, end - begun), hunt) if late else ("", rng.uniform(0, end), hunt)
+        row = killed_once(case, tmp_path / "run", pictures, expected, *moment)
         if row is not None: rows.append(row)
         record(name, rows)
         shutil.rmtree(tmp_path / "run")
@@ -363,7 +367,8 @@ def test_full_disk(name, coded, disk, tmp_path):
     os.truncate(disk / "filler.txt", 0)
     subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
     words = TROUBLE[name].format(coded, disk / "out", Path(__file__).parents[1]).split()
-    finish(start(words + ["--force"] * (name in ("encode", "decode", "generate")), tmp_path), tmp_path)     # with space it goes on
+    force = ["--force"] * (name in ("encode", "decode", "generate"))
+    finish(start(words + force, tmp_path), tmp_path)              # with space it goes on
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
