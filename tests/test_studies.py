@@ -1,9 +1,13 @@
 """The analysis notebooks run headlessly with tiny parameters and write what they promise."""
+import json
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
-from gan_compress.study import DEFAULT, STUDIES, analysis_folder, run_study
+from gan_compress.study import DEFAULT, STUDIES, Output, _settings, analysis_folder, list_results
+from gan_compress.study import run_studies, run_study
 
 TINY = {
     "gan_study": (
@@ -40,3 +44,27 @@ def test_study_runs_and_writes(name, tmp_path):
     assert report.stat().st_size > 10_000
     there = {p.name for p in Path(tmp_path / name).rglob("*")}
     assert set(files) <= there, there
+
+
+@pytest.mark.parametrize("last, said", [("1 / 0", "stopped at cell 2: ZeroDivisionError"),
+                                        ("import os; os._exit(1)", "was ended from outside")])
+def test_a_study_that_fails_leaves_whole_files(tmp_path, last, said):
+    nbformat.write(new_notebook(cells=[new_code_cell("print(1)"), new_code_cell(last)]), tmp_path / "small.ipynb")
+    with pytest.raises(ValueError, match=said): run_study(tmp_path / "small.ipynb", tmp_path / "out")
+    assert {p.name for p in (tmp_path / "out").iterdir()} <= {"small.ipynb", "log.txt"}
+    for file in (tmp_path / "out").glob("*.ipynb"): json.loads(file.read_text())
+
+
+def test_wrong_wishes_and_hidden_files(tmp_path):
+    with pytest.raises(ValueError, match="jobs must be at least 1"): run_studies(output=tmp_path, jobs=0)
+    (tmp_path / ".hidden").mkdir()
+    for file in (".hidden/a.png", "._a.png", "table.csv"): (tmp_path / file).write_bytes(b"x")
+    with pytest.raises(ValueError, match="no picture in it"): _settings(["hybrid_study"], tmp_path, tmp_path, 1)
+    assert list_results(tmp_path / "report.html").split("\n")[1:] == ["        table.csv"]
+
+
+def test_tables_hold_names_that_are_no_utf8(tmp_path):
+    import pandas as pd
+    for name in ("t.csv", "t.csv.gz"):
+        Output(tmp_path).table(pd.DataFrame({"picture": ["caf\udce9.png"]}), name)
+        assert list(pd.read_csv(tmp_path / name).picture) == ["caf\\udce9.png"]
