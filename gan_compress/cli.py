@@ -47,7 +47,7 @@ def _named(name, text):
 def _note(message, category, *_):
     if issubclass(category, UserWarning): _to_stderr("note", message)
 
-# %% ../nbs/71_cli.ipynb #0ba447db
+# %% ../nbs/71_cli.ipynb #63c779df
 def _print_any_name():
     "Let names that are no text be printed, with backslashes."
     for stream in (sys.stdout, sys.stderr):
@@ -165,7 +165,7 @@ def _one_input(word):
     if Path(word).is_dir(): raise ValueError(f"{word} is a folder, a file was expected")
     return _inputs([word], ())[0]
 
-# %% ../nbs/71_cli.ipynb #a3b27c42
+# %% ../nbs/71_cli.ipynb #3f07bf49
 def _name(file, standard): return standard if file == "-" else str(file)
 
 def _is_stream(file):
@@ -221,7 +221,7 @@ def _check_pairs(pairs, folder, force):
         if n > 1: raise ValueError(f"several pictures would be written to {target}; rename them or use several folders")
     _refuse_existing([target for _, target in pairs], force)
 
-# %% ../nbs/71_cli.ipynb #acfcf76f
+# %% ../nbs/71_cli.ipynb #cfe194fb
 def _is_stdout(word):
     "Whether a word is another name for standard output, as /dev/stdout is."
     with suppress(OSError, ValueError): return os.path.samestat(os.stat(word), os.fstat(1))
@@ -272,7 +272,7 @@ def _end(failed, n):
             print(f"  {name:{width}}  {why.removeprefix(name).lstrip(': ')}", file=sys.stderr)
     if failed: raise typer.Exit(2)
 
-# %% ../nbs/71_cli.ipynb #ec2f48bf
+# %% ../nbs/71_cli.ipynb #3badb236
 def _batch(work, pairs, jobs, **options):
     "Run `work(source, target, **options)` for all pairs, a line of output each. Exit code 2 if there were errors."
     from joblib import Parallel, delayed
@@ -391,7 +391,7 @@ def _decode_one(source, target, format, salvage, quality, options):
     how = f"with quality {quality}" if asked else near_lossless(extension) and f"as {near_lossless(extension)}"
     return f"{_arrow(source, target)}: shape {image.shape}{how and ', written ' + how}"
 
-# %% ../nbs/71_cli.ipynb #d50cdb3e
+# %% ../nbs/71_cli.ipynb #9f1d8d9a
 @app.command(cls=_Command, context_settings=EXTRA)
 def decode(
     paths: Annotated[list[str], typer.Argument(
@@ -695,7 +695,7 @@ def bench(
             print(f"{'python ' + ' '.join(words):40} {_start_up(words, runs):.3f} s")
     if failed: raise typer.Exit(2)
 
-# %% ../nbs/71_cli.ipynb #15d460cc
+# %% ../nbs/71_cli.ipynb #3930607e
 @app.command()
 def fuzz(
     files: Annotated[int, typer.Option(min=1, help="Damaged files to decode, over all codecs.")] = 10000,
@@ -744,6 +744,7 @@ def _training_set(data, size, limit, root, cache):
     if pictures.report: print(pictures.report)
     return pictures
 
+# %% ../nbs/71_cli.ipynb #fd717115
 @app.command()
 def train_gan(
     data: Annotated[str, typer.Argument(help="shapes (drawn, needs no file), cars, dogs, or a folder of pictures.")],
@@ -797,6 +798,7 @@ def _check_generated(output, grid, force):
     if output.is_dir() and any(output.iterdir()) and not force:
         raise ValueError(f"{output} is not empty; --force overwrites pictures in it")
 
+# %% ../nbs/71_cli.ipynb #33e3ec2c
 @app.command()
 def generate(
     run: Annotated[Path, typer.Argument(help="Folder of a run, or its generator.npz.")],
