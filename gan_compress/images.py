@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -311,7 +311,8 @@ def write_atomic(
     except OSError as e:
         raise OSError(e.errno, e.strerror, str(path)) from None   # the user knows this name, not the temporary one
     finally:
-        if part: part.unlink(missing_ok=True)
+        if part:
+            with suppress(OSError): part.unlink() # a read-only file system refuses even what is not there
 
 # %% ../nbs/00_images.ipynb #d326643e
 _NEAR_LOSSLESS = {"JPEG": {"quality": 98, "subsampling": "4:4:4"}, "WEBP": {"lossless": True},
