@@ -318,7 +318,7 @@ def judge(
 # %% ../nbs/44_fuzzing.ipynb #44f0001d
 PIXELS = 1 << 16 # `bitstream.MAX_PIXELS` while fuzzing
 MEMORY = 4 << 30 # bytes of address space of a child
-PATIENCE = 10 # times the limit: longer silence of a child is a hang
+PATIENCE = 30 # times the limit: longer silence of a child is a hang, on a busy machine too
 
 def _serve():
     "What the child does: seed, limit and codecs come in first, then numbers of cases; verdicts go out."

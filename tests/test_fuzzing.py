@@ -21,7 +21,7 @@ def fake(self, payload, shape):
     try:
         return real(self, payload, shape)
     except BitstreamError:
-        fault = zlib.crc32(payload) % 6
+        fault = zlib.crc32(payload) % 12
         if fault == 0: os.abort()
         while fault == 1: pass
         if fault == 2: raise MemoryError("more than there is")
@@ -59,7 +59,7 @@ def test_the_fuzzer_finds_faults(tmp_path, monkeypatch):
     faults = table.attrs["faults"]
     reasons = {f["reason"].strip().splitlines()[-1] for f in faults}
     assert {f["outcome"] for f in faults} == {"crash", "hang", "wrong"}
-    for reason in ("the process died", "no answer in 1 s", "MemoryError: more than", "gives no picture of shape"):
+    for reason in ("the process died", "no answer in 3 s", "MemoryError: more than", "gives no picture of shape"):
         assert any(reason in r for r in reasons), reason
     for f in faults:
         file = tmp_path / "run" / "faults" / f"png-{f['case']}.gcz"
