@@ -371,8 +371,8 @@ def picture_bytes(
             raise ValueError(f"{fmt} cannot hold transparency; use .png, .webp, ...")
         if icc and not written.info.get("icc_profile"):
             warnings.warn(f"{fmt} cannot hold the colour profile, colours will look different; use .png", stacklevel=2)
-        if written.mode == "P" and np.any(np.atleast_3d(on_white(np.asarray(written.convert("RGBA"))))
-                                          != np.atleast_3d(on_white(image))):
+        seen = on_white(np.asarray(written.convert("RGBA"))) if written.mode == "P" else None
+        if seen is not None and not np.all(seen == np.atleast_3d(on_white(image))):
             warnings.warn(f"{fmt} takes 256 colours and no half transparency: colours change; use .png", stacklevel=2)
     return data
 
