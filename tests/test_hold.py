@@ -381,7 +381,7 @@ def test_read_only_folder(name, coded, disk, tmp_path):
 @pytest.mark.parametrize("name", ["encode", "decode", "benchmark"])
 def test_files_too_large(name, coded, tmp_path):
     "A limit on the size of a file stops a command like a full disk, and needs no rights."
-    trouble(name, coded, tmp_path / "out", tmp_path, errno.EFBIG, limit=2048)
+    trouble(name, coded, tmp_path / "out", tmp_path, errno.EFBIG, limit=8192)
 
 
 def test_full_disk_keeps_what_was_there(coded, disk, tmp_path):
