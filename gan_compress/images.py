@@ -66,7 +66,7 @@ def find_files(
     found, skipped = [], []
     for entry in sorted(Path(folder).iterdir()):
         if entry.name.startswith("."): continue
-        if below and entry.is_dir() and not entry.is_symlink():
+        if below and entry.is_dir() and not entry.is_symlink() and os.access(entry, os.R_OK | os.X_OK):
             inner = find_files(entry, suffixes, below)
             found, skipped = found + inner[0], skipped + inner[1]
         elif entry.suffix.lower() in suffixes and (entry.is_file() or entry.is_symlink() and not entry.exists()):

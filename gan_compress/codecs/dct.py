@@ -489,9 +489,8 @@ class DCT(Codec):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.threshold is not None:
-            if not isinstance(self.threshold, (int, float, np.number)) or not 0 < self.threshold < 1:
-                raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold!r}")
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold!r}")
         if self.entropy not in (None, "range", "huffman"):
             raise ValueError(f'entropy must be "range" or "huffman", got {self.entropy!r}')
         if self.entropy is None:

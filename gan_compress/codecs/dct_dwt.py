@@ -49,9 +49,7 @@ class DCTDWT(Wavelet):
 
     def __post_init__(self):
         super().__post_init__()
-        whole = isinstance(self.levels, (int, np.integer)) and not isinstance(self.levels, bool)
-        if not whole or not 0 <= self.levels <= 3:
-            raise ValueError(f"levels must be 0, 1, 2 or 3, got {self.levels!r}")
+        if not 0 <= self.levels <= 3: raise ValueError(f"levels must be 0, 1, 2 or 3, got {self.levels!r}")
 
     def pack(self):
         "Quality in units of 1/256, levels."

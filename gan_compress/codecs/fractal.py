@@ -414,8 +414,7 @@ class Fractal(Codec):
 
     def __post_init__(self):
         super().__post_init__()
-        number = isinstance(self.tolerance, (int, float, np.number)) and not isinstance(self.tolerance, bool)
-        if self.tolerance is not None and not (number and 0.25 <= self.tolerance <= 250):
+        if self.tolerance is not None and not 0.25 <= self.tolerance <= 250:
             raise ValueError(f"tolerance must be 0.25..250 grey levels, got {self.tolerance!r}")
 
     def pack(self) -> bytes:

@@ -257,9 +257,7 @@ class _Palette(Codec):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.colors is None: return
-        whole = isinstance(self.colors, (int, np.integer)) and not isinstance(self.colors, bool)
-        if not whole or not 2 <= self.colors <= 256:
+        if self.colors is not None and not 2 <= self.colors <= 256:
             raise ValueError(f"colors must be a whole number 2..256, got {self.colors!r}")
 
     def n_colors(self) -> int:

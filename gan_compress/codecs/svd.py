@@ -422,9 +422,8 @@ class SVD(Codec):
 
     def __post_init__(self):
         super().__post_init__()
-        whole = isinstance(self.rank, (int, np.integer)) and not isinstance(self.rank, bool)
-        if self.rank is not None and not (whole and 1 <= self.rank <= 64):
-            raise ValueError(f"rank must be an integer 1..64, got {self.rank!r}")
+        if self.rank is not None and not 1 <= self.rank <= 64:
+            raise ValueError(f"rank must be a whole number 1..64, got {self.rank!r}")
 
     def pack(self) -> bytes:
         "Quality in 1/256 and rank, 0 if it was not given; the step itself stands in the payload."
