@@ -338,6 +338,7 @@ def _failure(picture, label, rate, reason):
     warnings.warn(f"{picture} is left out{what and f' for {what}'}: {reason}", stacklevel=3)
     return {"picture": picture, "label": label, "rate": rate, "reason": reason}
 
+# %% ../nbs/41_benchmark.ipynb #9760304e
 def _plan(
     sources: dict, # {name: function that loads the picture}
     contenders: dict, # {label: contender}
@@ -418,18 +419,6 @@ def _on_dask(tasks, scheduler):
             raise RuntimeError(_DIED) from None
 
 # %% ../nbs/41_benchmark.ipynb #02264b21
-@lru_cache
-def _failed_table():
-    "The class of the table of what failed: a DataFrame that is equal to another one as a whole."
-    import pandas as pd
-
-    class Failed(pd.DataFrame):
-        _constructor = property(lambda self: Failed)
-        def __eq__(self, other): return self.equals(other)
-        def __reduce__(self): return pd.DataFrame, (self.to_dict("list"),) # travels to other processes as a plain one
-
-    return Failed
-
 def _write_csv(folder, name, table):
     "Write a table; what UTF-8 cannot say in the name of a file is written as `\\udc..`."
     write_atomic(Path(folder) / name, table.to_csv(index=False).encode(errors="backslashreplace"))
@@ -442,11 +431,11 @@ def _finish(rows, failed, path):
         raise RuntimeError(f"nothing could be measured; the first of {len(failed)} failures is {first}: "
                            f"{failed[0]['reason']}")
     df = pd.DataFrame(rows)
-    df.attrs["failed"] = _failed_table()(failed, columns=["picture", "label", "rate", "reason"])
+    df.attrs["failed"] = failed
     if path is None: return df
     _write_csv(path, "rows.csv", df)
-    if failed: _write_csv(path, "failed.csv", df.attrs["failed"])
-    else: (Path(path) / "failed.csv").unlink(missing_ok=True)
+    (Path(path) / "failed.csv").unlink(missing_ok=True)
+    if failed: _write_csv(path, "failed.csv", pd.DataFrame(failed))
     return df
 
 # %% ../nbs/41_benchmark.ipynb #ec1befe2
@@ -474,10 +463,9 @@ def run(
     about.json and, when the run has come to its end, rows.csv.
 
     A picture that cannot be read or is too small for a metric, and a row that a codec cannot make, are left out with a
-    `UserWarning`. `attrs["failed"]` of the result is a DataFrame of them (picture, label, rate, reason), which is also
-    written to failed.csv; they are tried again when the run is repeated. Raises `ValueError` for unknown codecs,
-    parameters or metrics, and rates out of range or none at all; `RuntimeError` if nothing can be measured, or if a
-    worker process dies."""
+    `UserWarning`. `attrs["failed"]` of the result lists them (picture, label, rate, reason), and failed.csv in `path`;
+    they are tried again when the run is repeated. Raises `ValueError` for unknown codecs, parameters or metrics, and
+    rates out of range or none at all; `RuntimeError` if nothing can be measured, or if a worker process dies."""
     from tqdm.auto import tqdm
     quality, bpp, metrics = [float(q) for q in quality], [float(r) for r in bpp], list(metrics)
     sources, contenders = _pictures(pictures), _contenders(codecs)
@@ -493,8 +481,10 @@ def run(
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="benchmark", unit="file", disable=not progress)
     with closing(table), closing(bar):
         for key, row in results if missing else ():
-            if isinstance(row, str): reasons[key] = row
-            else: table.add(key, missing[key].about | row)
+            if isinstance(row, str):
+                reasons[key] = row
+            else:
+                table.add(key, missing[key].about | row)
             bar.update()
     failed += [_failure(job.picture, job.label, " ".join(f"{k} {v:g}" for k, v in job.rate.items()), reasons[job.key])
                for job in jobs if job.key in reasons]

@@ -227,8 +227,9 @@ def _is_stdout(word):
     with suppress(OSError, ValueError): return os.path.samestat(os.stat(word), os.fstat(1))
     return False
 
-def _pairs(paths, suffixes, extension, force):
-    "Pairs of input and output file, from the words of the command line."
+def _pairs(paths, suffixes, extension, force, skip=False):
+    "Pairs of input and output file, from the words of the command line; with `skip` those that are not there yet."
+    if force and skip: raise ValueError("--force and --skip-existing exclude each other, give one")
     if len(paths) < 2: raise ValueError("give what to read and, as the last word, where to write")
     if "" in paths: raise ValueError("the name of a file is empty")
     *words, out = paths
@@ -247,8 +248,11 @@ def _pairs(paths, suffixes, extension, force):
         folder = target if several else None
     stems = ["stdin" if f == "-" else f.stem for f in files]
     pairs = [(f, folder/(s + extension) if folder else target) for f, s in zip(files, stems)]
-    _check_pairs(pairs, folder or target.parent, force)
-    return pairs
+    _check_pairs(pairs, folder or target.parent, force or skip)
+    left = [(f, to) for f, to in pairs if not (skip and to.is_file())]
+    there = len(pairs) - len(left)
+    if there: _to_stderr("note", f"{there} of {len(pairs)} files are there and skipped")
+    return left
 
 # %% ../nbs/71_cli.ipynb #9536de80
 def _guarded(work, source, target, options):
@@ -277,6 +281,7 @@ def _batch(work, pairs, jobs, **options):
     "Run `work(source, target, **options)` for all pairs, a line of output each. Exit code 2 if there were errors."
     from joblib import Parallel, delayed
     from tqdm import tqdm
+    if not pairs: return
     if any(_is_stream(source) for source, _ in pairs): jobs = 1
     output = sys.stderr if pairs[0][1] == "-" else sys.stdout
     if output is sys.stdout: pairs[0][1].parent.mkdir(parents=True, exist_ok=True)       # the same for all
@@ -290,7 +295,8 @@ def _batch(work, pairs, jobs, **options):
             if error: failed[names[done]] = error
             done += 1
     except KeyboardInterrupt:
-        _to_stderr("stopped", f"{done - len(failed)} of {len(pairs)} files are written, none by half")
+        _to_stderr("stopped", f"{done - len(failed)} of {len(pairs)} files are written, none by half; "
+                              "--skip-existing goes on")
         raise typer.Exit(130) from None
     except BrokenExecutor as e:
         _to_stderr("error", _reason(e))
@@ -341,6 +347,8 @@ def encode(
         "--keep-hidden", help="Keep the colours under fully transparent pixels.")] = False,
     jobs: Annotated[int, typer.Option(help="Files at a time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    skip_existing: Annotated[bool, typer.Option(
+        "--skip-existing", help="Leave files that are there; go on with the others.")] = False,
 ):
     """Compress pictures into .gcz files.
 
@@ -351,7 +359,7 @@ def encode(
     if not 0 < resize < math.inf: raise ValueError(f"--resize must be positive and finite, got {resize:g}")
     _check_jobs(jobs)
     check_settings(codec, quality=quality, bpp=bpp, **params)      # one error for the whole batch
-    pairs = _pairs(paths, PICTURES, ".gcz", force)
+    pairs = _pairs(paths, PICTURES, ".gcz", force, skip_existing)
     _batch(_encode_one, pairs, jobs, codec=codec, quality=quality, bpp=bpp, resize=resize, keep_hidden=keep_hidden,
            params=params)
 
@@ -402,6 +410,8 @@ def decode(
     salvage: Annotated[bool, typer.Option("--salvage", help="Show what can be saved of damaged files.")] = False,
     jobs: Annotated[int, typer.Option(help="Files at a time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    skip_existing: Annotated[bool, typer.Option(
+        "--skip-existing", help="Leave files that are there; go on with the others.")] = False,
 ):
     """Decompress .gcz files into pictures.
 
@@ -411,7 +421,7 @@ def decode(
     paths, options = _split(paths)
     if "strict" in options: raise ValueError("there is no option --strict; --salvage decodes damaged files")
     _check_jobs(jobs)
-    pairs = _pairs(paths, {".gcz"}, "." + format.lstrip("."), force)
+    pairs = _pairs(paths, {".gcz"}, "." + format.lstrip("."), force, skip_existing)
     for extension in {_extension(target, format) for _, target in pairs}: _check_format(extension, output_quality)
     _batch(_decode_one, pairs, jobs, format=format, salvage=salvage, quality=output_quality, options=options)
 
@@ -574,6 +584,7 @@ def benchmark(
     scheduler: Annotated[Optional[str], typer.Option(help="Dask scheduler's address, e.g. tcp://host:8786.")] = None,
 ):
     """Measure rate, distortion, CPU time and memory of codecs over a folder of pictures."""
+    import pandas as pd
     from gan_compress.benchmark import run
     from gan_compress.images import samples
     from gan_compress.metrics import METRICS
@@ -598,7 +609,7 @@ def benchmark(
     failed = rows.attrs["failed"]
     if not len(failed): return
     _to_stderr("error", f"not everything could be measured, see {output/'failed.csv'}")
-    print(failed.to_string(index=False, max_colwidth=90), file=sys.stderr)
+    print(pd.DataFrame(failed).to_string(index=False, max_colwidth=90), file=sys.stderr)
     raise typer.Exit(2)
 
 # %% ../nbs/71_cli.ipynb #27b69120

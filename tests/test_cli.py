@@ -85,6 +85,18 @@ def test_networks_that_do_not_exist_are_named(folder):
     assert "networks" in run("encode", "cat.png", "cat.gcz", "--networks", "99", cwd=folder, code=2)[1]
 
 
+def test_a_batch_that_was_stopped_goes_on(folder):
+    run("encode", ".", "coded/", cwd=folder)
+    first = (folder / "coded/cat.gcz").read_bytes()
+    (folder / "coded/cup.gcz").unlink()
+    assert "exists" in run("encode", ".", "coded/", cwd=folder, code=2)[1]
+    out, err = run("encode", ".", "coded/", "--quality", 5, "--skip-existing", cwd=folder)
+    assert "1 of 2 files are there and skipped" in err and "cat.png" not in out and "cup.jpg -> cup.gcz" in out
+    assert (folder / "coded/cat.gcz").read_bytes() == first
+    assert "2 of 2 files" in run("encode", ".", "coded/", "--skip-existing", cwd=folder)[1]
+    assert "exclude each other" in run("encode", ".", "coded/", "--skip-existing", "--force", cwd=folder, code=2)[1]
+
+
 def test_folders_globs_and_jobs(folder):
     run("encode", ".", "coded", "--jobs", 2, cwd=folder)
     assert sorted(os.listdir(folder / "coded")) == ["cat.gcz", "cup.gcz"]

@@ -287,9 +287,12 @@ def test_what_is_wrong_or_broken_is_said_in_one_sentence(tmp_path):
     result = child("tensorflow", "broken", tmp_path)
     for line, message in WRONG.items(): assert message in result["wrong"][line], (line, result["wrong"][line])
     for file, said in result["cut"].items():
-        if file.startswith("last"): assert "last.npz is not a checkpoint, or a damaged one; if a run is" in said
-        elif file.startswith("generator"): assert said.startswith("went on") and "takes the place of the best" in said
-        else: assert said == "went on: []", said
+        if file.startswith("last"):
+            assert "last.npz is not a checkpoint, or a damaged one; if a run is" in said
+        elif file.startswith("generator"):
+            assert said.startswith("went on") and "takes the place of the best" in said
+        else:
+            assert said == "went on: []", said
 
 
 def test_the_command_line_says_what_is_wrong_in_one_sentence(tmp_path):

@@ -62,7 +62,7 @@ class Case:
 
 
 CASES = {
-    "encode": Case("encode {0}/photos out --codec dct --jobs 2", "*.gcz", 3, "--force"),
+    "encode": Case("encode {0}/photos out --codec dct --jobs 2", "*.gcz", 3, "--skip-existing"),
     "benchmark": Case("benchmark {0}/photos --codecs jpeg,webp,dct --quality 50 --metrics psnr --jobs 2 -o out",
                       "rows.jsonl", 2),
     "train-gan": Case("train-gan {0}/faces out --size 32 --epochs 4", "last.npz", 1),

@@ -112,6 +112,7 @@ def choose_square(
     rng = np.random.default_rng([seed, k])
     return paths[rng.integers(len(paths))], float(np.exp(rng.uniform(*np.log(RANGE)))), rng
 
+# %% ../../nbs/61_hybrid_pairs.ipynb #1337be7c
 def load_rgb(
     paths: list[Path], # from `photographs`
     path: Path, # one of them
@@ -158,6 +159,7 @@ def read_pairs(
     except Exception: # whatever a reader raises on a damaged file
         warnings.warn(f"{file} is damaged, its pairs are made anew", stacklevel=3)
 
+# %% ../../nbs/61_hybrid_pairs.ipynb #4ab7a025
 def make_pairs(
     folder: str | Path, # see `photographs`
     work: str | Path, # where the pairs go; what is there already stays

@@ -289,6 +289,7 @@ def load_weights(
         raise ValueError(f"{path} holds {len(stored)} arrays of another architecture; this one has {len(shapes)}")
     network.set_weights(stored)
 
+# %% ../../nbs/63_hybrid_training.ipynb #38f62136
 def load_network(
     path: str | Path, # from `save_weights`
 ) -> keras.Model:
