@@ -28,7 +28,11 @@ from .codec import PictureLost, check_settings
 from .images import PICTURES, find_files, write_atomic
 
 # %% ../nbs/71_cli.ipynb #ee95f250
-def _to_stderr(kind, message): print(f"{kind}: {message}", file=sys.stderr)
+def _printable(text):
+    "A line for the screen. Names of files may hold anything, even orders to the terminal: those are written out."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+def _to_stderr(kind, message): print(f"{kind}: {_printable(str(message))}", file=sys.stderr)
 
 def _reason(error):
     "What to print about an error, on one line. One of the operating system knows its file apart from its sentence."
@@ -273,7 +277,7 @@ def _end(failed, n):
         _to_stderr("error", f"{len(failed)} of {n} files failed")
         width = max(len(name) for name in failed)
         for name, why in failed.items():
-            print(f"  {name:{width}}  {why.removeprefix(name).lstrip(': ')}", file=sys.stderr)
+            print(_printable(f"  {name:{width}}  {why.removeprefix(name).lstrip(': ')}"), file=sys.stderr)
     if failed: raise typer.Exit(2)
 
 # %% ../nbs/71_cli.ipynb #3badb236
@@ -290,8 +294,8 @@ def _batch(work, pairs, jobs, **options):
     runs = Parallel(n_jobs=min(jobs, len(pairs)), return_as="generator")(tasks)
     try:
         for line, error, notes in tqdm(runs, total=len(pairs), disable=None if len(pairs) > 1 else True, unit="file"):
-            for note in notes: tqdm.write(f"note: {note}", file=sys.stderr)
-            tqdm.write(f"error: {error}" if error else line, file=sys.stderr if error else output)
+            for note in notes: tqdm.write(_printable(f"note: {note}"), file=sys.stderr)
+            tqdm.write(_printable(f"error: {error}" if error else line), file=sys.stderr if error else output)
             if error: failed[names[done]] = error
             done += 1
     except KeyboardInterrupt:

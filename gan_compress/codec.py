@@ -103,6 +103,9 @@ class Codec:
             raise BitstreamError(f"{self.name}: the chunk 'P' with the picture is missing")
         return self.decode_payload(chunks[0].payload, shape, **options)
 
+    def check_options(self, **options):
+        "`ValueError` for decode options that are out of range."
+
     def describe(self, chunks: list[Chunk], shape: tuple[int, ...]) -> dict:
         "Facts about a coded picture for `inspect`, beyond the parameters and sizes that it gives for every codec."
         return {}
@@ -155,7 +158,8 @@ def codec_class(
     name: str, # one of `list_codecs()`
 ) -> type[Codec]:
     "The class of a codec. `ValueError` if there is none of that name, or if it needs a package that is not installed."
-    if name not in CODECS: raise ValueError(f"unknown codec {name!r}; there are {', '.join(list_codecs())}")
+    if not isinstance(name, str) or name not in CODECS:
+        raise ValueError(f"unknown codec {name!r}; there are {', '.join(list_codecs())}")
     e = CODECS[name]
     if e.needs and not importlib.util.find_spec(e.needs):
         raise ValueError(f'codec {name!r} needs the package {e.needs}: pip install "gan_compress[{name}]"')
@@ -379,6 +383,7 @@ def decode(
     header, codec, chunks, extra, wrong = _open(data, strict)
     for k in options:
         if k not in codec.decode_options: raise ValueError(f"codec {codec.name!r} has no decode option {k!r}")
+    codec.check_options(**options)
     shape = header.shape[:2] + (() if len(header.shape) == 2 else (3,))
     try:
         image = _colour(codec, chunks, shape, strict, options, wrong)

@@ -113,13 +113,14 @@ def _bits(im, data):
     if im.format == "PNG": return data[24]
     if im.format == "TIFF": return max(im.tag_v2.get(258, (1,)))
     if im.format == "PPM":
-        greatest = im.tile[0].args[-1] # a letter of the mode where it is 255
-        return greatest.bit_length() if isinstance(greatest, int) else 8
+        greatest = im.tile[0].args[-1] # a letter of the mode where it is 255 or 65535
+        if isinstance(greatest, int): return greatest.bit_length()
     if im.format == "JPEG2000": # 42 bytes behind the start of the codestream
         return (data[data.find(b"\xff\x4f\xff\x51") + 42] & 127) + 1
     if im.format == "AVIF":
         flags = data[data.find(b"av1C") + 6]
         return 12 if flags & 0x20 else 10 if flags & 0x40 else 8
+    if im.format == "SGI": return 8 * data[3]
     return 32 if im.mode == "F" else 16 if im.mode.startswith("I") else 8
 
 def _refuse_unknown_range(im, bits, name):
@@ -128,14 +129,29 @@ def _refuse_unknown_range(im, bits, name):
     if bits > 8 and tags.get(284) == 2 and len(tags[258]) > 1:
         raise ValueError(f"{name} holds {bits} bits a channel in separate planes, which cannot be read; save 8 bits")
     low, high = im.getextrema() if im.mode in ("I", "F") else (0, 0)
+    if bits <= 8 and 2 in tags.get(339, ()):
+        raise ValueError(f"{name} holds signed samples; save unsigned ones of 8 bits")
     if im.mode == "F" or im.format != "PPM" and (low < 0 or high > 255):
         raise ValueError(f"{name} holds samples of {bits} bits from {low:g} to {high:g}, nothing says what is white; "
                          "scale them to 0..255 and save 8 bits")
 
+def _in_bytes(im):
+    "Whether a decoded picture of wide integers has been found to keep within 0..255."
+    return im.mode == "I" and im.format != "PPM"
+
 def _integers(im, bits):
     "The samples of a grey picture of mode I or I;16, and their largest value."
-    peak = 255 if bits > 16 else 65535 if im.mode == "I" or im.format != "TIFF" else 2 ** bits - 1
-    return np.asarray(im), peak
+    peak = 255 if _in_bytes(im) else 2 ** bits - 1 if im.format == "TIFF" else 65535
+    inverted = im.format == "TIFF" and im.tag_v2.get(262) == 0 # white is zero; Pillow looks at that with 8 bits alone
+    return peak - np.asarray(im) if inverted else np.asarray(im), peak
+
+def _colour_of(samples, im):
+    "What OpenCV has read of a deep TIFF, with the fourth channel understood as Pillow does."
+    if im.mode == "RGB": return samples[..., :3]
+    if im.tag_v2.get(338) != (1,): return samples
+    alpha = samples[..., 3:].astype(np.float64) # associated: the colours were multiplied by it
+    colour = np.divide(samples[..., :3] * 65535., alpha, out=np.zeros(samples[..., :3].shape), where=alpha > 0)
+    return np.dstack([np.minimum(np.rint(colour), 65535), samples[..., 3:]]).astype(np.uint16)
 
 def _samples(im, data, bits):
     "A decoded picture of mode L, I or RGB(A) as an array (H, W[, C]), as deep as it is, and the largest value."
@@ -145,7 +161,8 @@ def _samples(im, data, bits):
     samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.dtype != np.uint16 or samples.shape[:2] != im.size[::-1] or samples.ndim != 3:
         raise ValueError(f"OpenCV cannot decode its {bits} bits a channel; save 8 bits")
-    return samples[..., [2, 1, 0, 3][:samples.shape[2]]], 2 ** bits - 1
+    samples = samples[..., [2, 1, 0, 3][:samples.shape[2]]]
+    return _colour_of(samples, im) if im.format == "TIFF" else samples, 2 ** bits - 1
 
 # %% ../nbs/00_images.ipynb #b959b208
 def _to_bytes(samples, peak):
@@ -154,14 +171,14 @@ def _to_bytes(samples, peak):
 
 def _with_key(samples, peak, key, bits):
     "Samples in 0..peak as uint8 RGBA, transparent where they equal the colour `key`, given in `bits` bits."
-    key = np.array(key) * peak // (2 ** bits - 1)
+    key = (np.array(key) & 2 ** bits - 1) * peak // (2 ** bits - 1)
     seen = np.any(np.atleast_3d(samples) != key, axis=2)
     colour = np.atleast_3d(_to_bytes(samples, peak))
     return np.dstack([np.broadcast_to(colour, (*seen.shape, 3)), np.where(seen, 255, 0).astype(np.uint8)])
 
 def _pixels(im, data, bits, warn):
     "The array of a decoded picture: uint8 (H, W), (H, W, 3) or (H, W, 4)."
-    if bits > 8: warn(f"{bits} bits a channel, " + ("reduced to 8" if bits <= 16 else "taken for 0..255"))
+    if bits > 8: warn(f"{bits} bits a channel, " + ("taken for 0..255" if _in_bytes(im) else "reduced to 8"))
     key = im.info.get("transparency")
     if im.mode == "1": im, key, bits = im.convert("L"), key and 255, 8
     if im.mode in ("L", "RGB", "RGBA") or im.mode.startswith("I"):
@@ -215,8 +232,10 @@ def _fit_profile(pixels, icc, warn):
     "The array and the profile to keep with it; where they do not fit, the array in sRGB and None."
     from PIL import Image, ImageCms
     space, mode = icc[16:20], "RGB" if pixels.ndim == 3 else "L"
+    coloured = mode == "RGB" and np.any(pixels[..., :3] != pixels[..., :1])
     try:
-        if space not in (b"RGB ", b"GRAY"): raise ValueError("it is for another kind of picture")
+        if space not in (b"RGB ", b"GRAY") or space == b"GRAY" and coloured:
+            raise ValueError("it is for another kind of picture")
         if _is_srgb(icc): return pixels, None
         if (space == b"GRAY") == (mode == "L"): return pixels, icc
         source = Image.fromarray(pixels[..., :3] if mode == "RGB" else pixels)
@@ -224,7 +243,7 @@ def _fit_profile(pixels, icc, warn):
     except (ImageCms.PyCMSError, OSError, ValueError) as e:
         warn(f"its colour profile is left out: {e}")
         return pixels, None
-    warn("its colour profile does not fit the converted picture, which is now sRGB")
+    warn("its colour profile does not fit this kind of picture, which is now sRGB")
     return np.dstack([colour, pixels[..., 3]]) if pixels.shape[2:] == (4,) else colour, None
 
 # %% ../nbs/00_images.ipynb #2f013981
@@ -338,11 +357,13 @@ def _pillow_file(image, fmt, options):
     "The file that Pillow writes; `ValueError` for what the format cannot hold."
     import io
     from PIL import Image
-    buffer = io.BytesIO()
+    image, buffer = check(image), io.BytesIO()
+    if fmt not in Image.SAVE: raise ValueError(f"Pillow writes no format {fmt!r}; use \"PNG\", \"JPEG\", \"WEBP\", ...")
     try:
-        Image.fromarray(check(image)).save(buffer, fmt, **options)
-    except (OSError, KeyError, ValueError, TypeError) as e:
-        given = f" with {options}" if options else ""
+        Image.fromarray(image).save(buffer, fmt, **options)
+    except Exception as e: # whatever an encoder raises
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items() if name != "icc_profile")
+        given = given and f" with {given}"
         raise ValueError(f"{fmt} cannot hold a picture of shape {image.shape}{given}: {e}") from None
     return buffer.getvalue()
 
@@ -359,13 +380,17 @@ def picture_bytes(
     takes fewer colours."""
     import io
     from PIL import Image
-    fmt = _format(extension)
+    image, fmt = check(image), _format(extension)
+    if not isinstance(icc, bytes | None): raise TypeError(f"a colour profile is bytes, got {type(icc).__name__}")
     if "quality" not in options: options = _NEAR_LOSSLESS.get(fmt, {}) | options
     if icc and (icc[16:20] == b"GRAY") != (image.ndim == 2):
         warnings.warn("the colour profile is for another kind of picture and is left out", stacklevel=2)
         icc = None
     data = _pillow_file(image, fmt, options | ({"icc_profile": icc} if icc else {}))
     with Image.open(io.BytesIO(data)) as written:
+        if image.ndim == 2 and icc and written.mode not in ("L", "1"): # this format makes colour of everything
+            def warn(what): warnings.warn(f"{fmt} holds no grey pictures: {what}", stacklevel=3)
+            return picture_bytes(_fit_profile(np.dstack([image] * 3), icc, warn)[0], extension, **options)
         if written.size != image.shape[1::-1]: raise ValueError(f"{fmt} cannot hold a picture of this size; use .png")
         if image.shape[2:] == (4,) and not written.has_transparency_data and (image[..., 3] < 255).any():
             raise ValueError(f"{fmt} cannot hold transparency; use .png, .webp, ...")

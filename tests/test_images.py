@@ -330,3 +330,58 @@ def test_save_leaves_nothing_behind_when_it_fails(tmp_path):
     with pytest.raises(ValueError, match="x.jpg"):
         save(tmp_path / "x.jpg", np.zeros((4, 4, 4), np.uint8))
     assert os.listdir(tmp_path) == []
+
+
+# ---- TIFF as its tags say --------------------------------------------------------------------------------------------
+
+
+def tiff(samples, **options):
+    buffer = io.BytesIO()
+    pytest.importorskip("tifffile").imwrite(buffer, samples, metadata=None, **options)
+    return told(buffer.getvalue())
+
+
+def test_white_may_be_zero():
+    for dtype, peak in ((np.uint8, 255), (np.uint16, 65535)):
+        picture, _ = tiff(np.full((4, 4), round(.8 * peak), dtype), photometric="miniswhite")
+        assert abs(int(picture.pixels[0, 0]) - 51) <= 1
+
+
+def test_the_fourth_channel_of_a_deep_tiff():
+    samples = np.full((4, 4, 4), 16384, np.uint16)
+    samples[..., 3] = 32768
+    for extra, pixel in (("unassalpha", (64, 64, 64, 128)), ("assocalpha", (128, 128, 128, 128)),
+                         ("unspecified", (64, 64, 64))):
+        picture, _ = tiff(samples, photometric="rgb", extrasamples=[extra])
+        assert np.abs(picture.pixels[0, 0].astype(int) - pixel).max() <= 1, extra
+
+
+def test_signed_samples_are_refused():
+    with pytest.raises(ValueError, match="signed"): tiff(np.full((4, 4), -5, np.int8))
+    assert tiff(np.array([[0, 9, 255]], np.int16))[0].pixels.tolist() == [[0, 9, 255]]
+
+
+def test_deep_grey_of_every_format_is_said():
+    for data in (b"P5\n2 1\n65535\n" + b"\x80\x01" * 2, pillow(Image.fromarray(CAT), "SGI", bpc=2)):
+        assert any("16 bits a channel" in note for note in told(data)[1])
+
+
+def test_a_grey_profile_never_touches_colours_and_never_ends_in_a_file_of_colours():
+    dark, grey = grey_profile(2.2), CAT[..., 1].copy()
+    picture, notes = told(pillow(Image.fromarray(CAT), "PNG", icc_profile=dark))
+    assert np.array_equal(picture.pixels, CAT) and picture.icc is None and "profile is left out" in notes[0]
+    for extension in (".webp", ".avif", ".png", ".jpg", ".tif"):
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("always")
+            data = picture_bytes(grey, extension, icc=dark)
+        with Image.open(io.BytesIO(data)) as written:
+            assert written.mode == "L" or not written.info.get("icc_profile"), extension
+
+
+@pytest.mark.parametrize("call", [lambda: picture_bytes(None, ".png"), lambda: picture_bytes(CAT, ".png", icc=3),
+                                  lambda: images.recode([1], "PNG"), lambda: images.recode(CAT, "NIX"),
+                                  lambda: images.recode(CAT, 3), lambda: picture_bytes(CAT / 2, ".png"),
+                                  lambda: picture_bytes(CAT, ".png", pnginfo=3), lambda: picture_bytes(CAT, ".pdf")])
+def test_misuse_is_told(call):
+    with pytest.raises((TypeError, ValueError), match="picture|profile|format") as told_of: call()
+    assert len(str(told_of.value)) < 300

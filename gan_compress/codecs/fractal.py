@@ -440,13 +440,17 @@ class Fractal(Codec):
         for plane in chroma: _encode_plane(coder, downsample2(plane), tolerance * _CHROMA)
         return struct.pack("<H", tolerance_q) + coder.finish()
 
+    def check_options(self, scale=1):
+        "`ValueError` for a scale that is no multiple of 1/2 in 1/2..16."
+        if not isinstance(scale, (int, float, np.number)) or not 0.5 <= scale <= 16 or scale * 2 != int(scale * 2):
+            raise ValueError(f"scale must be a multiple of 1/2 from 1/2 to 16, got {scale!r}")
+
     def decode_payload(self, payload: bytes, shape: tuple[int, ...], scale: float = 1) -> np.ndarray:
         """Iterate to the fixed point; the size is `scale` times that of the picture, halves rounded up.
 
-        Raises `BitstreamError` on damage, `ValueError` for a scale that is no multiple of 1/2 in 1/2..16 or makes the
+        Raises `BitstreamError` on damage, `ValueError` for a scale that `check_options` refuses or that makes the
         picture too large."""
-        if not isinstance(scale, (int, float, np.number)) or scale * 2 != int(scale * 2) or not 0.5 <= scale <= 16:
-            raise ValueError(f"scale must be a multiple of 1/2 from 1/2 to 16, got {scale!r}")
+        self.check_options(scale)
         check_area(shape, 16, scale)
         if len(payload) < 2: raise BitstreamError(f"fractal: {len(payload)} bytes are no payload")
         tolerance, coder = struct.unpack_from("<H", payload)[0] / TOLERANCE_SCALE, Reader(payload[2:])

@@ -350,11 +350,16 @@ class Hybrid(Codec):
         "The decoded coefficients, see `decode_latents`."
         return decode_latents(chunks, shape, self.step_q, self.coding_tables, strict, progress)
 
-    def decode_chunks(self, chunks, shape, strict=True, progress=False, realism=0.0):
-        if isinstance(realism, str) or not 0 <= realism <= 1:
+    def check_options(self, progress=False, realism=0.0):
+        "`ValueError` for a realism outside 0..1, or one that the file has no networks for."
+        if not isinstance(progress, bool): raise ValueError(f"progress must be true or false, got {progress!r}")
+        if not isinstance(realism, (int, float, np.number)) or not 0 <= realism <= 1:
             raise ValueError(f"realism must be 0 (nearest to the original) .. 1 (most natural), got {realism!r}")
         if realism and self.needs.networks is None:
             raise ValueError("realism needs a file encoded with networks; this one has networks='none'")
+
+    def decode_chunks(self, chunks, shape, strict=True, progress=False, realism=0.0):
+        self.check_options(progress, realism)
         if not strict and not chunks: return np.full(shape, 128, np.uint8)
         y = self.latents(chunks, shape, strict, progress)
         return render(y.coeffs, shape, y.step_q, self.coding_tables.filters, self.release, realism, progress)
