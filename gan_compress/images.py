@@ -135,6 +135,7 @@ def _refuse_unknown_range(im, bits, name):
         raise ValueError(f"{name} holds samples of {bits} bits from {low:g} to {high:g}, nothing says what is white; "
                          "scale them to 0..255 and save 8 bits")
 
+# %% ../nbs/00_images.ipynb #57531d51
 def _in_bytes(im):
     "Whether a decoded picture of wide integers has been found to keep within 0..255."
     return im.mode == "I" and im.format != "PPM"
@@ -368,6 +369,18 @@ def _pillow_file(image, fmt, options):
     return buffer.getvalue()
 
 # %% ../nbs/00_images.ipynb #3e343bfa
+def _check_written(written, image, icc, warn):
+    "`ValueError` if the format, opened again, has not room for the picture; warnings for what else is lost."
+    fmt = written.format
+    if written.size != image.shape[1::-1]: raise ValueError(f"{fmt} cannot hold a picture of this size; use .png")
+    if image.shape[2:] == (4,) and not written.has_transparency_data and (image[..., 3] < 255).any():
+        raise ValueError(f"{fmt} cannot hold transparency; use .png, .webp, ...")
+    if icc and not written.info.get("icc_profile"):
+        warn(f"{fmt} cannot hold the colour profile, colours will look different; use .png")
+    seen = on_white(np.asarray(written.convert("RGBA"))) if written.mode == "P" else None
+    if seen is not None and not np.all(seen == np.atleast_3d(on_white(image))):
+        warn(f"{fmt} takes 256 colours and no half transparency: colours change; use .png")
+
 def picture_bytes(
     image: np.ndarray, # uint8 picture
     extension: str, # of a picture file, as ".png"; names the format
@@ -383,24 +396,20 @@ def picture_bytes(
     image, fmt = check(image), _format(extension)
     if not isinstance(icc, bytes | None): raise TypeError(f"a colour profile is bytes, got {type(icc).__name__}")
     if "quality" not in options: options = _NEAR_LOSSLESS.get(fmt, {}) | options
+
+    def warn(what): warnings.warn(what, stacklevel=3)
+
     if icc and (icc[16:20] == b"GRAY") != (image.ndim == 2):
-        warnings.warn("the colour profile is for another kind of picture and is left out", stacklevel=2)
+        warn("the colour profile is for another kind of picture and is left out")
         icc = None
     data = _pillow_file(image, fmt, options | ({"icc_profile": icc} if icc else {}))
     with Image.open(io.BytesIO(data)) as written:
         if image.ndim == 2 and icc and written.mode not in ("L", "1"): # this format makes colour of everything
-            def warn(what): warnings.warn(f"{fmt} holds no grey pictures: {what}", stacklevel=3)
             return picture_bytes(_fit_profile(np.dstack([image] * 3), icc, warn)[0], extension, **options)
-        if written.size != image.shape[1::-1]: raise ValueError(f"{fmt} cannot hold a picture of this size; use .png")
-        if image.shape[2:] == (4,) and not written.has_transparency_data and (image[..., 3] < 255).any():
-            raise ValueError(f"{fmt} cannot hold transparency; use .png, .webp, ...")
-        if icc and not written.info.get("icc_profile"):
-            warnings.warn(f"{fmt} cannot hold the colour profile, colours will look different; use .png", stacklevel=2)
-        seen = on_white(np.asarray(written.convert("RGBA"))) if written.mode == "P" else None
-        if seen is not None and not np.all(seen == np.atleast_3d(on_white(image))):
-            warnings.warn(f"{fmt} takes 256 colours and no half transparency: colours change; use .png", stacklevel=2)
+        _check_written(written, image, icc, warn)
     return data
 
+# %% ../nbs/00_images.ipynb #bc962f26
 def save(
     path: str | os.PathLike, # where to; the extension names the format
     image: np.ndarray, # uint8 picture
