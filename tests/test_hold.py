@@ -1,6 +1,6 @@
 """Held to it: commands that are killed, full disks, read-only folders, four processes that write to one folder.
 
-A normal run of the tests kills a few times. The full run, 50 times each, takes hours and needs Linux:
+A normal run of the tests kills a few times. Fifty times for each command takes hours and needs Linux:
 
     GAN_COMPRESS_KILLS=50 python -m pytest tests/test_hold.py -k killed
 
