@@ -593,6 +593,7 @@ def benchmark(
     from gan_compress.images import samples
     from gan_compress.metrics import METRICS
     from gan_compress.statistics import bd_table, summary
+    if not folder: raise ValueError("the name of the folder is empty")
     _check_jobs(jobs)
     _check_folder(output)
     names, pictures = _words(codecs) or list(gc.list_codecs()), samples("photo") if folder == "embedded" else folder
