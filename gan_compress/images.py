@@ -359,9 +359,10 @@ def _pillow_file(image, fmt, options):
     import io
     from PIL import Image
     image, buffer = check(image), io.BytesIO()
-    if fmt not in Image.SAVE: raise ValueError(f"Pillow writes no format {fmt!r}; use \"PNG\", \"JPEG\", \"WEBP\", ...")
     try:
-        Image.fromarray(image).save(buffer, fmt, **options)
+        Image.fromarray(image).save(buffer, str(fmt), **options)
+    except KeyError:
+        raise ValueError(f"Pillow writes no format {fmt!r}; use PNG, JPEG, WEBP, ...") from None
     except Exception as e: # whatever an encoder raises
         given = ", ".join(f"{name}={value!r}" for name, value in options.items() if name != "icc_profile")
         given = given and f" with {given}"
