@@ -20,7 +20,7 @@ from gan_compress.hybrid import networks
 from gan_compress.hybrid.codec import Hybrid, analyse, tile_grid
 from gan_compress.hybrid.filters import decoded_planes, to_rgb
 from gan_compress.hybrid.tables import NEWEST, RELEASES, tables_for
-from gan_compress.images import load, resize, sample, save
+from gan_compress.images import load, on_white, resize, sample, save
 from gan_compress.metrics import gmsd, psnr
 
 PHOTOS = {name: sample(name)[:384, :384] for name in ("coffee", "astronaut", "chelsea")}
@@ -111,7 +111,7 @@ WRONG = {                                      # words of a command -> what it h
     "train-hybrid {0} {0}/run --precision half": "precision must be 'float32' or 'bfloat16'",
     "export-hybrid {0}/nothing.npz {0}/x.onnx": "nothing.npz",
     "export-hybrid {0}/other.npz {0}/x.onnx": "another architecture",
-    "export-hybrid {0}/other.npz {0}/other.npz": "--force overwrites",
+    "export-hybrid {0}/other.npz {0}/other.npz": "should end in .onnx",
 }
 
 
