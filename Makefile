@@ -19,10 +19,10 @@ help:
 
 .venv/installed: settings.ini setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"gan_compress needs Python 3.11 or newer, {sys.executable} is {v[0]}.{v[1]}; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
-	@echo "== installing gan_compress[$(TRAIN),jax,export,study,dev,dask] into .venv, a few minutes the first time"
+	@echo "== installing gan_compress[$(TRAIN),jax,export,anchors,judge,study,dev,dask] into .venv, a few minutes the first time"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar off -e ".[$(TRAIN),jax,export,study,dev,dask]"
+	$(BIN)/python -m pip install --progress-bar off -e ".[$(TRAIN),jax,export,anchors,judge,study,dev,dask]"
 	@touch $@
 
 study: .venv/installed

@@ -112,12 +112,12 @@ class Codec:
 
 # %% ../nbs/22_codec.ipynb #6fd405a0
 class Entry(NamedTuple):
-    "Where a codec lives: its id in files, module, class, one line about it, and the optional package it needs."
+    "Where a codec lives: its id in files, module, class, one line about it, and what it needs that is optional."
     id: int
     module: str
     cls: str
     line: str
-    needs: str = "" # importable name, and the extra of the same codec name that installs it
+    needs: str = "" # importable name of a package; the extra `anchors` installs it
 
 CODECS = {
     "dct": Entry(1, "gan_compress.codecs.dct", "DCT",
@@ -143,6 +143,8 @@ CODECS = {
     "lossless-range": Entry(17, "gan_compress.codecs.lossless", "LosslessRange",
         "lossless: prediction, range coder with contexts"),
     "jpegxl": Entry(18, "gan_compress.codecs.jpegxl", "JPEGXL", "JPEG XL by its Pillow plugin", needs="pillow_jxl"),
+    "hevc": Entry(21, "gan_compress.codecs.video", "HEVC", "HEVC intra by x265 in ffmpeg", needs="imageio_ffmpeg"),
+    "vvc": Entry(22, "gan_compress.codecs.video", "VVC", "VVC intra by vvenc in ffmpeg", needs="imageio_ffmpeg"),
     "dct-dwt": Entry(13, "gan_compress.codecs.dct_dwt", "DCTDWT",
         "wavelet levels with the 8x8 DCT on their approximation"),
     "hybrid": Entry(20, "gan_compress.hybrid.codec", "Hybrid",
@@ -162,7 +164,7 @@ def codec_class(
         raise ValueError(f"unknown codec {name!r}; there are {', '.join(list_codecs())}")
     e = CODECS[name]
     if e.needs and not importlib.util.find_spec(e.needs):
-        raise ValueError(f'codec {name!r} needs the package {e.needs}: pip install "gan_compress[{name}]"')
+        raise ValueError(f'codec {name!r} needs the package {e.needs}: pip install "gan_compress[anchors]"')
     return getattr(importlib.import_module(e.module), e.cls)
 
 # %% ../nbs/22_codec.ipynb #64deb9d0
