@@ -20,10 +20,16 @@ TINY = {
     "hybrid_study": (
         dict(picture="page", rates=[0.5], pictures=["chelsea"], qualities=[10, 30, 60, 90],
              codecs=["dct", "jpeg", "mediancut"], metrics=["psnr", "ssim"], references=["default jpeg", "jpeg"],
-             detail="page", detail_rates=[0.5], megapixels=[0.02, 0.04], damaged=["page"], trials=1, jobs=1),
+             megapixels=[0.02, 0.04], damaged=["page"], trials=1, jobs=1),
         ["table_4_1_at_0.5_bpp.csv", "detail_at_0.5_bpp.png", "curves_psnr_ssim.svg", "curves_psnr_ssim_others.svg",
-         "bd_rates.csv", "costs.csv", "rows.jsonl", "crops_at_0.5_bpp.png", "hd_at_equal_bytes.csv", "hd_sizes.svg",
+         "bd_rates.csv", "costs.csv", "rows.jsonl", "hd_at_equal_bytes.csv", "hd_sizes.svg",
          "damage.csv", "damage.png"]),
+    "field_study": (
+        dict(pictures=["page"], qualities=[10, 30, 60, 90], codecs=["avif", "jpeg"], eye=["ssimulacra2", "ms_ssim"],
+             others=["ssim"], equal_rates=[0.5], equal_rate=0.5, judged=["hybrid", "avif", "jpeg"], detail="page",
+             jobs=1),
+        ["rows.jsonl", "rows.csv.gz", "bd_rates_psnr.csv", "bd_rates_eye.csv", "bd_rate_over_time.svg",
+         "curves_psnr_ssimulacra2.svg", "equal_bytes.csv", "crops_at_0.5_bpp.png", "about.json"]),
     "hybrid_ablation": (
         dict(n_fit=1, n_test=1, fit_steps=[30], steps=[15, 25, 40, 60],
              parts=["edge filter", "rotation to the DCT", "three levels"], shrink_rates=[0.2]),
