@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .metrics import METRICS
+from .metrics import LOWER_IS_BETTER, METRICS, OPTIONAL
 
 # %% ../nbs/40_statistics.ipynb #05b502e4
 def bootstrap_shares(
@@ -32,7 +32,16 @@ def bootstrap_interval(
     return tuple(np.quantile(bootstrap_shares(len(values)) @ values, (.025, .975)))
 
 # %% ../nbs/40_statistics.ipynb #c39c93ca
-_SETTING = ["label", "codec", "parameters", "quality", "target_bpp"]
+_ASKED = ["quality", "target_bpp"]
+_TARGET = ["target_metric", "target_value"]
+
+def _asked(df):
+    "The columns that say what was asked for; those of the target only if some row had one."
+    return _ASKED + _TARGET if "target_value" in df and df.target_value.notna().any() else _ASKED
+
+def _metrics(df):
+    "The metrics that a table has."
+    return [m for m in (*METRICS, *OPTIONAL) if m in df]
 
 def _same_pictures(df, by, who):
     "The rows of the pictures that every group by the columns `by` has; a warning names the others. `who`: has which."
@@ -46,28 +55,31 @@ def _same_pictures(df, by, who):
                       stacklevel=3)
     return df[df.picture.isin(common)]
 
+# %% ../nbs/40_statistics.ipynb #8d753c03
 def summary(
     df: "pandas.DataFrame", # rows, from `benchmark.run`
 ) -> "pandas.DataFrame": # one row per label and rate, in their order
     """Means over pictures.
 
-    Columns: `label`, `codec`, `parameters`, `quality`, `target_bpp`, `pictures` (how many), `fits` (how many of them
-    reached the rate), mean `bytes` and `bpp`, for every metric its mean and the ends of the 95 % bootstrap interval
-    over pictures as `<metric>`, `<metric>_low`, `<metric>_high`. If the table has them: mean CPU seconds per megapixel
-    (`encode_s_mp`, `decode_s_mp`), and the largest peak of memory (`peak_mib`).
+    Columns: `label`, `codec`, `parameters`, `quality`, `target_bpp`, if there are targets `target_metric` and
+    `target_value`, `pictures` (how many), `fits` (how many of them reached rate or target), mean `bytes` and `bpp`, for
+    every metric its mean and the ends of the 95 % bootstrap interval over pictures as `<metric>`, `<metric>_low`,
+    `<metric>_high`. If the table has them: mean CPU seconds per megapixel (`encode_s_mp`, `decode_s_mp`), and the
+    largest peak of memory (`peak_mib`).
 
     All means are over the same pictures: one that lacks a label or rate is left out with a `UserWarning`. If that
     would leave none, another warning says that the means are over different pictures."""
     import pandas as pd
-    same = _same_pictures(df, _SETTING, "every label at every rate")
+    columns = ["label", "codec", "parameters", *_asked(df)]
+    same = _same_pictures(df, columns, "every label at every rate")
     if same.empty and len(df):
         warnings.warn("the means are over different pictures: none was measured with every label at every rate",
                       stacklevel=2)
     rows, df = [], df if same.empty else same
-    for setting, group in df.groupby(_SETTING, sort=False, dropna=False):
-        row = dict(zip(_SETTING, setting)) | {"pictures": len(group), "fits": int(group.fits.sum())}
+    for setting, group in df.groupby(columns, sort=False, dropna=False):
+        row = dict(zip(columns, setting)) | {"pictures": len(group), "fits": int(group.fits.sum())}
         row |= {"bytes": group.bytes.mean(), "bpp": group.bpp.mean()}
-        for m in (m for m in METRICS if m in df):
+        for m in _metrics(df):
             row[m] = group[m].mean()
             row[f"{m}_low"], row[f"{m}_high"] = bootstrap_interval(group[m].to_numpy())
         row |= {name: group[name].mean() for name in ("encode_s_mp", "decode_s_mp") if name in df}
@@ -76,12 +88,14 @@ def summary(
     return pd.DataFrame(rows)
 
 # %% ../nbs/40_statistics.ipynb #50d9ceb9
-def _decibels(metric, values):
+_EVEN = ("psnr", "psnr_hvs", "psnr_hvs_m", "xpsnr", "ssimulacra2", "vmaf") # in decibels or points already
+
+def _even(metric, values):
     "Values of a metric on a scale that grows with quality and is about even in rate."
     values = np.asarray(values, float)
-    if metric == "psnr": return values
+    if metric in _EVEN: return values
     with np.errstate(divide="ignore"):
-        return -10 * np.log10(values if metric == "gmsd" else 1 - values)
+        return -10 * np.log10(values if metric in LOWER_IS_BETTER else 1 - values)
 
 # %% ../nbs/40_statistics.ipynb #d6924a11
 def _curve(name, rate, quality):
@@ -102,7 +116,7 @@ def _curve(name, rate, quality):
     return rate, quality
 
 def _bd(reference, test, limits, names=("reference", "test")):
-    "BD-rate in percent and the range of quality, between curves (bpp, decibels)."
+    "BD-rate in percent and the range of quality, between curves (bpp, quality on an even scale)."
     from bjontegaard import bd_rate as package_bd_rate
     (rate_r, quality_r), (rate_t, quality_t) = (_curve(name, *c) for name, c in zip(names, (reference, test)))
     low, high = max(quality_r[0], quality_t[0]), min(quality_r[-1], quality_t[-1])
@@ -123,7 +137,7 @@ class BDRate:
     percent_low: float # 95 % bootstrap interval over pictures; NaN with one picture
     percent_high: float
     pictures: int # that both codecs have coded
-    quality_low: float # range of quality over which the mean is taken, in dB
+    quality_low: float # range of quality over which the mean is taken, in dB; SSIMULACRA 2 and VMAF in their points
     quality_high: float
 
 # %% ../nbs/40_statistics.ipynb #31f8ac1c
@@ -132,7 +146,7 @@ def _by_picture(df, label, metric):
 
     Settings that some picture did not reach or lacks are left out."""
     rows = df[df.label == label]
-    rows = rows.assign(setting=rows.groupby(["quality", "target_bpp"], dropna=False).ngroup())
+    rows = rows.assign(setting=rows.groupby(_asked(rows), dropna=False).ngroup())
     rows = rows.assign(bpp=rows.bpp.where(rows.fits))
     rate = rows.pivot(index="picture", columns="setting", values="bpp").dropna(axis=1)
     value = rows.pivot(index="picture", columns="setting", values=metric)[rate.columns]
@@ -154,15 +168,15 @@ def bd_rate(
     reference: str | tuple, # label; or a published curve (bpp, values) over the same pictures
     test: str, # label
     metric: str = "psnr", # name of the metric's column
-    limits: tuple[float, float] | None = None, # quality to compare at, (least, most) dB; None: all that both reach
+    limits: tuple[float, float] | None = None, # quality to compare at, (least, most) dB or points; None: all they share
 ) -> BDRate:
     """Bjøntegaard delta rate of `test` against `reference`.
 
     Pictures that one of the two lacks are left out with a `UserWarning`, and so, silently, are settings at which some
-    picture did not reach the rate. Raises `ValueError` if a label or metric is not in the table, the codecs have no
-    picture in common, a curve has fewer than four points or does not rise, or the two do not overlap (within
-    `limits`)."""
-    if metric not in METRICS or metric not in df: raise ValueError(f"the table has no metric {metric!r}")
+    picture did not reach the rate or the target. Raises `ValueError` if a label or metric is not in the table, the
+    codecs have no picture in common, a curve has fewer than four points or does not rise, or the two do not overlap
+    (within `limits`)."""
+    if metric not in _metrics(df): raise ValueError(f"the table has no metric {metric!r}")
     labels = [reference, test] if isinstance(reference, str) else [test]
     for label in labels:
         if label not in set(df.label):
@@ -170,7 +184,7 @@ def bd_rate(
     df = _same_pictures(df[df.label.isin(labels)], "label", f"both {' and '.join(labels)}")
     if df.empty: raise ValueError(f"{' and '.join(labels)} were not measured on the same pictures")
 
-    def mean_curve(shares, rate, value): return shares @ rate, _decibels(metric, shares @ value)
+    def mean_curve(shares, rate, value): return shares @ rate, _even(metric, shares @ value)
 
     pictures, *measured = _by_picture(df, test, metric)
     if isinstance(reference, str):
@@ -178,7 +192,7 @@ def bd_rate(
         _, *measured_r = _by_picture(df, reference, metric)
     else:
         title = "the published curve"
-        published = np.asarray(reference[0], float), _decibels(metric, reference[1])
+        published = np.asarray(reference[0], float), _even(metric, reference[1])
 
     def delta(shares):
         reference_curve = mean_curve(shares, *measured_r) if isinstance(reference, str) else published
@@ -194,7 +208,7 @@ def bd_table(
     df: "pandas.DataFrame", # rows, from `benchmark.run`
     reference: str | tuple, # label; or a published curve (bpp, values)
     metric: str = "psnr", # name of the metric's column
-    limits: tuple[float, float] | None = None, # quality to compare at, (least, most) dB; None: all that both reach
+    limits: tuple[float, float] | None = None, # quality to compare at, (least, most) dB or points; None: all they share
 ) -> "pandas.DataFrame": # `label`, the fields of `BDRate`, and `why` there is no number, if so; best first
     "BD-rates of all other labels against `reference`."
     import pandas as pd

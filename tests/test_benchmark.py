@@ -1,5 +1,5 @@
 """The benchmark: what a row holds, going on after a kill, keys, clusters."""
-import importlib
+import importlib.util
 import json
 import math
 import os
@@ -45,6 +45,7 @@ def test_row_is_the_whole_file(pictures):
         assert measure(pictures[row.picture], gc.decode(data), FAST) == {m: getattr(row, m) for m in FAST}
         assert row.encode_s_mp > 0 and row.decode_s_mp > 0
     assert set(df[df.label == "baseline"].parameters) == {'{"progressive": false}'}
+    assert set(df.target_metric) == {""} and df.target_value.isna().all()
 
 
 def test_equal_bytes_and_rates_out_of_reach(pictures):
@@ -55,6 +56,43 @@ def test_equal_bytes_and_rates_out_of_reach(pictures):
         assert row.bytes == len(gc.encode(pictures[row.picture], codec="jpeg", quality=1))
     means = summary(df).set_index("target_bpp")
     assert means.fits[4] == 3 and means.fits[.05] == 0
+
+
+def test_equal_quality_and_targets_out_of_reach(tmp_path, pictures):
+    targets = [{"ssim": .9}, {"gmsd": .1}, {"psnr": 90}]
+    wanted = dict(codecs=["jpeg", "png"], metrics=("psnr", "ssim", "gmsd"), path=tmp_path, n_jobs=1)
+    df = run(pictures, **wanted, target=targets, quality=[100])
+    assert len(df) == 3 * (3 + 1) + 3
+    jpeg, png = (df[df.codec == codec].set_index(["target_metric", "picture"]) for codec in ("jpeg", "png"))
+    assert set(png.index) == {("", name) for name in pictures} and png.target_value.isna().all()
+    for name, picture in pictures.items():
+        for metric, value in (("ssim", .9), ("gmsd", .1)):
+            row, data = jpeg.loc[metric, name], gc.encode(picture, "jpeg", target={metric: value})
+            assert row.fits and row.bytes == len(data) and row.target_value == value
+            assert (row[metric] <= value) if metric == "gmsd" else (row[metric] >= value)
+        best = jpeg.loc["psnr", name]
+        assert not best.fits and best.bytes == jpeg.loc["", name].bytes == len(gc.encode(picture, "jpeg", quality=100))
+    means = summary(df[df.codec == "jpeg"]).set_index("target_metric")
+    assert means.fits.to_dict() == {"ssim": 3, "gmsd": 3, "psnr": 0, "": 3}
+    lines = (tmp_path / "rows.jsonl").read_text()
+    assert run(pictures, **wanted, target=targets[0], quality=[100]).equals(
+        df[df.target_metric.isin(["", "ssim"])].reset_index(drop=True))
+    assert (tmp_path / "rows.jsonl").read_text() == lines
+    run(pictures, **wanted, target={"ssim": .95})
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == len(lines.splitlines()) + 3
+
+
+def test_one_picture_at_equal_quality(pictures):
+    fixed = {"codec": "jpeg", "quality": 5}
+    coded = benchmark.code_all(pictures["coffee"], {"a": "jpeg", "b": "png", "c": fixed}, target={"ssim": .9})
+    assert [c.fits for c in coded.values()] == [True, True, False]
+    assert measure(pictures["coffee"], coded["a"].picture, ["ssim"])["ssim"] >= .9
+    out_of_reach, = benchmark.code_all(pictures["coffee"], "jpeg", target={"psnr": 90}).values()
+    assert not out_of_reach.fits and out_of_reach.data == gc.encode(pictures["coffee"], "jpeg", quality=100)
+    for wrong in (dict(target={"ssim": .9}, bpp=1), dict(quality=50, bpp=1), dict(target={"ssim": .9}, quality=50)):
+        with pytest.raises(ValueError, match="give one"): benchmark.code_all(pictures["coffee"], "jpeg", **wrong)
+    with pytest.raises(ValueError, match="too small for ms_ssim"):
+        benchmark.code_all(pictures["coffee"], "jpeg", target={"ms_ssim": .9})
 
 
 def test_grey_transparent_and_lossless_pictures():
@@ -104,7 +142,7 @@ def test_goes_on_after_a_kill(tmp_path):
     assert len(lines) == 101 and len(whole) == len({row["key"] for row in whole}) == 100
     assert rows.read_bytes().startswith(done[:-40])
 
-    df = pd.read_csv(tmp_path / "rows.csv")
+    df = pd.read_csv(tmp_path / "rows.csv", converters={"target_metric": str})
     pictures = {n: sample(n)[:128, :128].copy() for n in ("coffee", "rocket")}
     fresh = run(pictures, ["jpeg", "webp"], quality=range(2, 100, 4), metrics=FAST, n_jobs=2)
     df, fresh = df.drop(columns=TIMES), fresh.drop(columns=TIMES)
@@ -134,9 +172,67 @@ def test_keys_change_with_what_made_the_row(tmp_path, pictures, monkeypatch):
     monkeypatch.setattr(benchmark, "__version__", "0.0.0")
     go()
     assert lines() == 15
+    newer = benchmark.code_versions("gan_compress.codecs.pillow") | {"libjpeg-turbo": "99"}
+    monkeypatch.setattr(benchmark, "code_versions", lambda module: newer)
+    go()
+    assert lines() == 18
     about = json.loads((tmp_path / "about.json").read_text())
     assert about["versions"]["gan_compress"] == "0.0.0" and about["settings"]["quality"] == [30]
-    assert about["machine"]["cores"]
+    assert about["machine"]["cores"] and about["versions"]["libjpeg-turbo"] == "99"
+
+
+def test_libraries_that_a_module_tells_are_part_of_its_versions(monkeypatch):
+    from gan_compress.codecs import pillow
+    benchmark.code_versions.cache_clear()
+    monkeypatch.setattr(pillow, "library_versions", lambda: {"libsome": "1.2.3"}, raising=False)
+    about = benchmark._libraries(benchmark._contenders(["jpeg", "svd"]).values(), FAST)
+    benchmark.code_versions.cache_clear()
+    assert about["libsome"] == "1.2.3"
+    assert {"numpy", "pillow", "opencv", "scipy", "constriction"} <= set(about)
+    assert "onnxruntime" not in about and "onnxruntime" in benchmark.code_versions("gan_compress.hybrid.codec")
+
+
+def test_about_tells_parameters_that_were_not_given(tmp_path, pictures):
+    codecs = {"a": "avif", "b": {"codec": "avif", "speed": 8}, "c": {"codec": "jpeg", "quality": 7}}
+    run({"x": pictures["coffee"]}, codecs, quality=[30], metrics=[], path=tmp_path, n_jobs=1)
+    told = json.loads((tmp_path / "about.json").read_text())["settings"]["codecs"]
+    assert [told[k]["params"] for k in "abc"] == [{}, {"speed": 8}, {"quality": 7}]
+    assert told["a"]["parameters"].pop("speed") == 6 and told["b"]["parameters"].pop("speed") == 8
+    assert told["a"]["parameters"] == told["b"]["parameters"] and "quality" not in told["a"]["parameters"]
+    assert told["c"]["parameters"].items() >= {"quality": 7, "optimize": True, "progressive": True}.items()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell what a child has used")
+def test_programs_that_a_codec_starts_are_counted(monkeypatch):
+    "A codec whose work a child does; a quarter of a second for each picture."
+    from gan_compress.codecs.pillow import PNG
+    real = PNG.encode_payload
+    busy = "import time\nwhile time.process_time() < .25: pass"
+
+    def encode_payload(self, image):
+        subprocess.run([sys.executable, "-c", busy], check=True)
+        return real(self, image)
+
+    monkeypatch.setattr(PNG, "encode_payload", encode_payload)
+    monkeypatch.setattr(PNG, "subprocess", True, raising=False)
+    wanted = dict(quality=[30], metrics=[], n_jobs=1)
+    df = run({"x": small("coffee")}, ["png", "jpeg"], **wanted).set_index("codec")
+    assert df.encode_s_mp["png"] * 64 ** 2 / 1e6 >= .25 and df.decode_s_mp["png"] * 64 ** 2 / 1e6 < .1
+    assert np.isnan(df.peak_mib["png"]) and np.isnan(df.peak_mib["jpeg"]) == (sys.platform != "linux")
+
+
+def test_a_metric_whose_package_is_missing_is_refused(pictures, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "imageio_ffmpeg" else find_spec(name))
+    with pytest.raises(ValueError, match=r"gan_compress\[anchors\]"):
+        run(pictures, "jpeg", quality=[50], metrics=["psnr", "vmaf"], n_jobs=1)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("imageio_ffmpeg"), reason="NOT TESTED: VMAF; it needs imageio_ffmpeg")
+def test_optional_metrics_are_measured(tmp_path):
+    df = run({"x": small("coffee", 256)}, "jpeg", quality=[10, 90], metrics=["psnr", "vmaf"], path=tmp_path, n_jobs=1)
+    assert 0 <= df.vmaf[0] < df.vmaf[1] <= 100 and "vmaf_low" in summary(df)
+    assert json.loads((tmp_path / "about.json").read_text())["versions"]["ffmpeg"]
 
 
 def test_bad_requests_are_refused_before_anything_is_coded(tmp_path, pictures):
@@ -147,10 +243,15 @@ def test_bad_requests_are_refused_before_anything_is_coded(tmp_path, pictures):
         "decode option": dict(codecs={"a": {"codec": "jpeg", "decode": {"k": 1}}}),
         "which codec it is": dict(codecs={"a": {"quality": 1}}),
         "no codec": dict(codecs=[]),
-        "quality=.* or bpp=": dict(quality=[]),
+        "quality=.* bpp=.* or target=": dict(quality=[]),
         "1..100": dict(quality=[50, 101]),
         "positive": dict(bpp=[-1]),
-        "no metric": dict(metrics=["vmaf"]),
+        "no metric": dict(metrics=["lpips"]),
+        "one metric with": dict(target=[{"ssim": .9, "psnr": 30}]),
+        "as .'ssim': 0.9., got 'ssim'": dict(target=["ssim"]),
+        "'lpips'": dict(target={"lpips": 1}),
+        "decode options .* exclude": dict(target={"ssim": .9}, codecs={
+            "twice": {"codec": "fractal", "decode": {"scale": 2}}}),
         "n_jobs must be": dict(n_jobs=0),
         "backend": dict(backend="ray"),
         "go together": dict(backend="dask"),
@@ -214,7 +315,7 @@ def test_a_worker_that_dies_is_told():
 def test_a_picture_that_changes_meanwhile_is_not_measured_under_the_old_key(pictures):
     sources = {"x": lambda: pictures["coffee"][::-1].copy()}
     contenders = benchmark._contenders("jpeg")
-    jobs, digests, _ = benchmark._plan({"x": lambda: pictures["coffee"]}, contenders, [50], [], FAST)
+    jobs, digests, _ = benchmark._plan({"x": lambda: pictures["coffee"]}, contenders, [50], [], [], FAST)
     (_, row), = benchmark._on_cores(benchmark._tasks(jobs, sources, digests, contenders, FAST), 1)
     assert row == "the picture was changed while the benchmark ran"
 
@@ -267,13 +368,13 @@ def test_digest_counts_code_and_data(tmp_path):
     for name, text in texts.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text(text)
-    before = benchmark._module_digest(package / "a.py")
+    before = benchmark._sources_digest(benchmark._sources(package / "a.py"))
     for name, text in texts.items():
         (package / name).write_text(text + "2")
-        counts = benchmark._module_digest(package / "a.py") != before
+        counts = benchmark._sources_digest(benchmark._sources(package / "a.py")) != before
         assert counts == (name not in ("c.py", "c_table.npz", "notes/plan.txt")), name
         (package / name).write_text(text)
-    assert benchmark._module_digest(package / "a.py") == before
+    assert benchmark._sources_digest(benchmark._sources(package / "a.py")) == before
 
 
 def test_changed_networks_change_the_keys_of_the_hybrid_alone():

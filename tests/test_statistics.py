@@ -14,12 +14,13 @@ def curves(factor, n=6, label="test", shift=0., seed=0):
     costs = {"encode_s_mp": 1., "decode_s_mp": 1., "peak_mib": 1.}
     return pd.DataFrame([
         {"picture": f"{i}", **asked, "quality": q, "bpp": factor * 2 ** (q / 20),
-         "psnr": 25 + shift + q / 8 + difficulty[i], "gmsd": .2 * .97 ** q, "ssim": 1 - .4 * .97 ** q, **costs}
+         "psnr": 25 + shift + q / 8 + difficulty[i], "gmsd": .2 * .97 ** q, "ssim": 1 - .4 * .97 ** q,
+         "ssimulacra2": 90 - 2000 / (q + 10) + difficulty[i], **costs}
         for i in range(n) for q in quality
     ])
 
 
-@pytest.mark.parametrize("metric", ["psnr", "ssim", "gmsd"])
+@pytest.mark.parametrize("metric", ["psnr", "ssim", "gmsd", "ssimulacra2"]) # the last one begins below zero
 def test_bd_rate_of_a_known_saving(metric):
     df = pd.concat([curves(1, label="reference"), curves(.7)])
     bd = bd_rate(df, "reference", "test", metric)
@@ -54,10 +55,24 @@ def test_bd_rate_is_refused_where_it_would_be_a_fiction():
     assert "do not overlap" in table.why["far"]
 
 
+def test_targets_are_settings_of_their_own():
+    "What was asked as a quality, asked as a target; and a table of both."
+    df = pd.concat([curves(1, label="reference"), curves(.7)])
+    asked = df.assign(quality=np.nan, target_metric="psnr", target_value=df.quality)
+    assert bd_rate(asked, "reference", "test") == bd_rate(df, "reference", "test")
+    means, of_targets = summary(df), summary(asked)
+    assert "target_value" not in means and list(of_targets.target_value) == list(means.quality)
+    assert of_targets.psnr.equals(means.psnr) and set(of_targets.target_metric) == {"psnr"}
+    both = pd.concat([df.assign(target_metric="", target_value=np.nan), asked])
+    assert len(summary(both)) == 2 * len(means)
+    assert "target_metric" not in summary(df.assign(target_metric="", target_value=np.nan))
+
+
 def test_costs_may_be_missing():
     df = curves(1)
     assert list(summary(df).columns[-3:]) == ["encode_s_mp", "decode_s_mp", "peak_mib"]
-    assert list(summary(df.drop(columns=["encode_s_mp", "decode_s_mp", "peak_mib"])).columns[-1:]) == ["gmsd_high"]
+    without = df.drop(columns=["encode_s_mp", "decode_s_mp", "peak_mib"])
+    assert list(summary(without).columns[-1:]) == ["ssimulacra2_high"]
 
 
 def test_rates_that_some_picture_missed_stay_out_of_curves():
