@@ -20,16 +20,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import metadata
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
 from . import __version__
-from .codec import check_settings, codec_class, decode, encode, make_codec
+from .codec import Target, check_settings, codec_class, decode, encode, make_codec
 from .ffmpeg import version as ffmpeg_version
 from .images import SAMPLES, check, find_files, load, sample, write_atomic
-from .metrics import LEAST_SIDE, LOWER_IS_BETTER, METRICS, OPTIONAL, check_names, measure
+from .metrics import LEAST_SIDE, METRICS, OPTIONAL, check_names, measure
 
 # %% ../nbs/41_benchmark.ipynb #11845b7c
 def _in_folder(folder):
@@ -82,7 +81,7 @@ class _Contender:
         codec = make_codec(self.codec, **self.params)
         return {k: v for k, v in vars(codec).items() if k != "quality" or k in self.params}
 
-# %% ../nbs/41_benchmark.ipynb #31720abe
+# %% ../nbs/41_benchmark.ipynb #f77f282e
 def _contender(label, spec):
     "The contender that a name or a dictionary of parameters describes."
     spec = dict(spec) if isinstance(spec, Mapping) else {"codec": spec}
@@ -101,15 +100,11 @@ def _contenders(codecs):
     if not codecs: raise ValueError("no codec was given")
     return {str(label): _contender(label, spec) for label, spec in codecs.items()}
 
-# %% ../nbs/41_benchmark.ipynb #ff2019b2
+# %% ../nbs/41_benchmark.ipynb #2cb71807
 def _targets(target):
     "[{metric: value}] for everything that `run` takes as targets."
-    target = [target] if isinstance(target, Mapping) else list(target)
-    for t in target:
-        if not (isinstance(t, Mapping) and len(t) == 1 and all(isinstance(v, Real) for v in t.values())):
-            raise ValueError(f"a target is one metric with the value to reach, as {{'ssim': 0.9}}, got {t!r}")
-        check_names(t)
-    return [{metric: float(value) for metric, value in t.items()} for t in target]
+    targets = map(Target.of, [target] if isinstance(target, Mapping) else target)
+    return [{t.metric: float(t.value)} for t in targets]
 
 # %% ../nbs/41_benchmark.ipynb #c6d129db
 def _cpu_seconds():
@@ -289,7 +284,7 @@ def _libraries(contenders, metrics):
     if not set(metrics).isdisjoint(OPTIONAL): versions["ffmpeg"] = ffmpeg_version()
     return versions | code_versions(measure.__module__)
 
-# %% ../nbs/41_benchmark.ipynb #61f3d6a4
+# %% ../nbs/41_benchmark.ipynb #981fe966
 def _picture_digest(image):
     "Digest of a picture's shape and pixels."
     return _digest(repr(image.shape).encode(), image.tobytes())
@@ -577,11 +572,10 @@ def _fits(image, coded, bpp, target):
     "Whether what was coded keeps to the rate and reaches the target, as far as these were asked for."
     if bpp is not None: return coded.bpp <= bpp
     if target is None: return True
-    (metric, value), = target.items()
-    reached = measure(image, coded.picture, [metric])[metric]
-    return reached <= value if metric in LOWER_IS_BETTER else reached >= value
+    target = Target.of(target)
+    return target.reached(measure(image, coded.picture, [target.metric])[target.metric])
 
-# %% ../nbs/41_benchmark.ipynb #427d77c5
+# %% ../nbs/41_benchmark.ipynb #c0fcf268
 def code_all(
     image: np.ndarray, # uint8 picture
     codecs: str | Iterable[str] | Mapping, # as for `run`
