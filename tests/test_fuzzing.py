@@ -7,7 +7,8 @@ import pytest
 
 import gan_compress as gc
 from gan_compress.bitstream import Chunk, Header, salvage, write_file
-from gan_compress.fuzzing import BYTES, FAULTS, OUTCOMES, REPAIRED, fuzz, judge, make_case, seeds
+from gan_compress.codec import CODECS
+from gan_compress.fuzzing import BYTES, FAULTS, OUTCOMES, OWN, REPAIRED, fuzz, judge, make_case, seeds
 
 FAKES = """
 import os, zlib
@@ -35,10 +36,18 @@ PNG.decode_payload = fake
 def test_no_decoder_has_a_fault():
     table = fuzz(1500)
     assert table.cases.sum() == 1500 and not table.attrs["faults"], table.attrs["faults"]
-    assert set(table.codec) == set(gc.list_codecs()) and set(table.mutation) == {*BYTES, *REPAIRED}
+    assert set(OWN) == {name for name in CODECS if not CODECS[name].needs}
+    assert set(table.codec) == set(OWN) and set(table.mutation) == {*BYTES, *REPAIRED}
     assert (table[list(OUTCOMES)].sum(axis=1) == table.cases).all()
     assert table.refused.sum() > 1000 and table.other.sum() > 10
     assert not table.other[table.mutation.isin(BYTES)].any()
+
+
+@pytest.mark.parametrize("codec", sorted(set(CODECS) - set(OWN)))
+def test_no_decoder_of_an_optional_codec_has_a_fault(codec):
+    if codec not in gc.list_codecs(): pytest.skip(f'NOT TESTED: {codec}; pip install "gan_compress[anchors]"')
+    table = fuzz(30, codecs=[codec])
+    assert set(table.codec) == {codec} and table.cases.sum() == 30 and not table.attrs["faults"], table.attrs["faults"]
 
 
 def test_a_case_can_be_repeated_alone():
