@@ -77,7 +77,7 @@ def run(
 ) -> bytes:
     """Run ffmpeg and return what it writes.
 
-    `ValueError` with ffmpeg's last words if it fails, takes longer than `seconds` or returns more than `limit`
+    `ValueError` with ffmpeg's own words if it fails, takes longer than `seconds` or returns more than `limit`
     bytes, and if it is not installed."""
     command = [program(), *_QUIET, *arguments]
     with tempfile.TemporaryDirectory(prefix="gan_compress_", ignore_cleanup_errors=True) as folder:
@@ -87,8 +87,8 @@ def run(
         if result and status == 0 and (Path(folder) / result).exists():
             with open(Path(folder) / result, "rb") as file: out = file.read(limit + 1)
         if len(out) > limit: raise ValueError(f"ffmpeg returned more than {limit} bytes and was stopped")
-        last_words = " | ".join(said.strip().splitlines()[-3:]) or f"status {status}"
-        if status: raise ValueError(f"ffmpeg failed: {last_words}")
+        reason = " | ".join(said.strip().splitlines()[:3]) or f"status {status}"
+        if status: raise ValueError(f"ffmpeg failed: {reason}")
         return out
 
 # %% ../nbs/03_ffmpeg.ipynb #08b852a0

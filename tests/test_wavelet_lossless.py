@@ -153,12 +153,3 @@ def test_golden_files_decode_to_the_same_picture(name):
     expected = load(GOLDEN / ("lossless.png" if name in LOSSLESS else f"{name}.png")).astype(int)
     decoded = gc.decode((GOLDEN / f"{name}.gcz").read_bytes())
     assert decoded.shape == expected.shape and np.abs(decoded - expected).max() <= (0 if name in LOSSLESS else 1)
-
-
-def test_jpegxl_says_what_it_needs():
-    from importlib.util import find_spec
-    if find_spec("pillow_jxl"):
-        pytest.skip("the plugin for JPEG XL is installed: tests/test_contract.py covers the codec")
-    assert "jpegxl" not in gc.list_codecs()
-    with pytest.raises(ValueError, match=r'pip install "gan_compress\[jpegxl\]"'):
-        gc.encode(PHOTO, "jpegxl")
