@@ -19,7 +19,7 @@ import numpy as np
 
 from .benchmark import Coded
 from .images import check, luma, write_atomic
-from .metrics import LOWER_IS_BETTER, measure
+from .metrics import LOWER_IS_BETTER, UNITS, measure
 from .robustness import summarise
 from .statistics import summary
 
@@ -30,6 +30,7 @@ LOOKS = { # codec -> (colour, marker)
     "dct-dwt": ("#117733", ">"), "svd": ("#882255", "X"), "fractal": ("#999933", "*"), "kmeans": ("#AA4499", "p"),
     "mediancut": ("#44AA99", "h"), "png": ("#555555", "s"), "lossless-range": ("#6F6F6F", ">"),
     "lossless-huffman": ("#858585", "<"), "lossless-lzw": ("#9B9B9B", "^"), "lossless-rle": ("#B0B0B0", "v"),
+    "hevc": ("#CC6677", "d"), "vvc": ("#661100", "H"),
 }
 
 LINES = ("-", "--", ":", "-.") # of the first, second ... label of one codec
@@ -52,7 +53,9 @@ def _lines(codecs):
 # %% ../nbs/43_plots.ipynb #782ceaa4
 AXES = { # column -> label of its axis
     "psnr": "PSNR (dB)", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "fsim": "FSIM", "fsimc": "FSIMc",
-    "gmsd": "GMSD (lower is better)", "gmsm": "GMSM", "rfsim": "RFSIM", "bpp": "rate (bpp, whole files)",
+    "gmsd": "GMSD (lower is better)", "gmsm": "GMSM", "rfsim": "RFSIM", "ssimulacra2": "SSIMULACRA 2 (points)",
+    "psnr_hvs": "PSNR-HVS (dB)", "psnr_hvs_m": "PSNR-HVS-M (dB)", "haarpsi": "HaarPSI",
+    "vmaf": "VMAF (points)", "xpsnr": "XPSNR (dB)", "bpp": "rate (bpp, whole files)",
     "encode_s_mp": "encoding (CPU s/megapixel)", "decode_s_mp": "decoding (CPU s/megapixel)",
     "peak_mib": "memory (MiB)",
 }
@@ -148,6 +151,11 @@ def _push_apart(labels):
         label.xyann = (label.xyann[0], label.axes.transData.inverted().transform((0, dots))[1])
 
 # %% ../nbs/43_plots.ipynb #a17b1463
+def _perfect(metric):
+    "A metric's value for identical pictures. NaN for VMAF, where it depends on the picture."
+    if UNITS.get(metric) == "dB": return np.inf
+    return {"gmsd": 0, "ssimulacra2": 100, "vmaf": np.nan}.get(metric, 1)
+
 def _curves(df, metric, labels):
     "{label: rows of the summary by growing rate}, without rates that some picture did not reach and perfect values."
     means = summary(df)
@@ -156,8 +164,7 @@ def _curves(df, metric, labels):
         if label not in set(df.label):
             raise ValueError(f"there is no curve {label!r}; there are {', '.join(map(repr, df.label.unique()))}")
     if labels is not None: means = means[means.label.isin(labels)]
-    perfect = {"psnr": np.inf, "gmsd": 0}.get(metric, 1)
-    means = means[(means.fits == means.pictures) & (means[metric] != perfect)]
+    means = means[(means.fits == means.pictures) & (means[metric] != _perfect(metric))]
     if means.empty:
         raise ValueError(f"there is no {metric} to draw: at every rate a picture did not reach it, "
                          "or all were coded without loss")
@@ -166,7 +173,7 @@ def _curves(df, metric, labels):
 def _height(metric, values):
     "Where values stand on a metric's axis: what is missing from 1 for a similarity, else the values themselves."
     values = np.asarray(values, float)
-    return values if metric in ("psnr", *LOWER_IS_BETTER) else 1 - values
+    return values if metric in UNITS or metric in LOWER_IS_BETTER else 1 - values
 
 # %% ../nbs/43_plots.ipynb #f80b2ad7
 def _name_end(ax, x, y, text, color, **options):
@@ -192,7 +199,7 @@ def _set_axes(ax, metric, low, high):
     "Scales and labels of a panel: better is upwards, ticks carry the values of the metric."
     from matplotlib.ticker import LogLocator
     if high > 10 * low: ax.set_xscale("log")
-    if metric != "psnr":
+    if metric not in UNITS:
         ax.set_yscale("log")
         ax.invert_yaxis()
     for axis in (ax.xaxis, ax.yaxis):
@@ -330,7 +337,8 @@ def busiest(
 def _title(label, original, coded, metrics):
     "Name, rate and scores of a coded picture, a line each."
     scores = measure(original, coded.picture, metrics)
-    values = {m: f"{v:.2f} dB" if m == "psnr" else f"{v:.3f}" for m, v in scores.items()}
+    forms = {"dB": "{:.2f} dB", "points": "{:.1f}", "": "{:.3f}"}
+    values = {m: forms[UNITS.get(m, "")].format(v) for m, v in scores.items()}
     score = "  ".join(f"{AXES[m].split(' (')[0]} {value}" for m, value in values.items())
     return f"{label}\n{coded.bpp:.3f} bpp{'' if coded.fits else ', its least file'}\n{score}"
 

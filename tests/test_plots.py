@@ -11,7 +11,9 @@ from PIL import Image
 from gan_compress import plots
 from gan_compress.benchmark import code_all, run
 from gan_compress.codec import CODECS
+from gan_compress.ffmpeg import available
 from gan_compress.images import sample
+from gan_compress.metrics import METRICS, OPTIONAL, UNITS
 from gan_compress.statistics import bd_table
 
 
@@ -59,7 +61,9 @@ SAME = """
 import sys
 from gan_compress import plots
 from gan_compress.benchmark import run
+from gan_compress.ffmpeg import available
 from gan_compress.images import sample
+from gan_compress.metrics import METRICS, OPTIONAL, UNITS
 from gan_compress.statistics import bd_table
 pictures, metrics = {n: sample(n)[:64, :64].copy() for n in ("coffee", "china")}, ["psnr", "ssim", "gmsd"]
 df = run(pictures, ["jpeg", "webp"], quality=[10, 30, 50, 70, 90], metrics=metrics, n_jobs=1)
@@ -114,3 +118,17 @@ def test_published_curves_come_from_a_file(tmp_path):
     path.write_text('{"_about": "x", "a": {"bpp": [1], "psnr": [30]}, "b": {"bpp": [1], "psnr": [31]}}')
     assert list(plots.published_curves(path)) == ["a", "b"] and list(plots.published_curves(path, ["b"])) == ["b"]
     with pytest.raises(ValueError, match="no curve 'c'"): plots.published_curves(path, ["c"])
+
+
+def test_every_metric_has_an_axis_on_which_better_is_upwards():
+    x, names = {"small": sample("coffee")[:192, :192].copy()}, (*METRICS, *(OPTIONAL if available() else ()))
+    assert {*METRICS, *OPTIONAL} <= set(plots.AXES)
+    df = run(x, {"jpeg": "jpeg", "png": "png"}, quality=[10, 40, 70, 90], metrics=names, n_jobs=1)
+    for ax, name in zip(plots.rate_distortion(df, names).axes, names):
+        assert ax.get_yscale() == ("linear" if name in UNITS else "log"), name
+        line = next(line for line in ax.lines if len(line.get_ydata()) == 4)
+        heights = ax.transData.transform(line.get_xydata())[:, 1]
+        assert (np.diff(heights) > 0).all(), name
+        assert ax.get_ylabel() == plots.AXES[name]
+    for name in METRICS:
+        with pytest.raises(ValueError, match=f"no {name} to draw"): plots.rate_distortion(df[df.codec == "png"], name)
