@@ -81,7 +81,7 @@ class _Contender:
         codec = make_codec(self.codec, **self.params)
         return {k: v for k, v in vars(codec).items() if k != "quality" or k in self.params}
 
-# %% ../nbs/41_benchmark.ipynb #f77f282e
+# %% ../nbs/41_benchmark.ipynb #f2844975
 def _contender(label, spec):
     "The contender that a name or a dictionary of parameters describes."
     spec = dict(spec) if isinstance(spec, Mapping) else {"codec": spec}
@@ -100,7 +100,7 @@ def _contenders(codecs):
     if not codecs: raise ValueError("no codec was given")
     return {str(label): _contender(label, spec) for label, spec in codecs.items()}
 
-# %% ../nbs/41_benchmark.ipynb #2cb71807
+# %% ../nbs/41_benchmark.ipynb #9e3c240c
 def _targets(target):
     "[{metric: value}] for everything that `run` takes as targets."
     targets = map(Target.of, [target] if isinstance(target, Mapping) else target)
@@ -284,7 +284,7 @@ def _libraries(contenders, metrics):
     if not set(metrics).isdisjoint(OPTIONAL): versions["ffmpeg"] = ffmpeg_version()
     return versions | code_versions(measure.__module__)
 
-# %% ../nbs/41_benchmark.ipynb #981fe966
+# %% ../nbs/41_benchmark.ipynb #cb554e6e
 def _picture_digest(image):
     "Digest of a picture's shape and pixels."
     return _digest(repr(image.shape).encode(), image.tobytes())
@@ -575,7 +575,7 @@ def _fits(image, coded, bpp, target):
     target = Target.of(target)
     return target.reached(measure(image, coded.picture, [target.metric])[target.metric])
 
-# %% ../nbs/41_benchmark.ipynb #c0fcf268
+# %% ../nbs/41_benchmark.ipynb #ef3d5dee
 def code_all(
     image: np.ndarray, # uint8 picture
     codecs: str | Iterable[str] | Mapping, # as for `run`
