@@ -304,6 +304,27 @@ def test_the_command_line_says_what_is_wrong_in_one_sentence(tmp_path):
     assert made == judged == 0 and any("kid@random-conv" in row for row in table), said
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_judge_takes_the_network_where_it_is_installed(installed, monkeypatch):
+    from gan_compress.datasets import shapes
+    from gan_compress.gan import evaluation
+    seen = []
+    def network(images): return seen.append(len(images)) or images.reshape(len(images), -1)[:, ::97].astype(np.float32)
+    monkeypatch.setattr(evaluation, "imagenet_lite0", network)
+    monkeypatch.setitem(evaluation.SPACES, "imagenet-lite0", network)
+    monkeypatch.setattr(evaluation, "available", lambda: installed)
+    sets = shapes(12, 32, seed=2), shapes(14, 32), shapes(16, 32, seed=1)
+    rows = evaluation.judge(*sets).rows
+    expected = {f"{measure}@{space}" for measure in ("kid", "precision", "recall", "density", "coverage", "copied")
+                for space in ["random-conv", "imagenet-lite0"][:1 + installed]}
+    assert {row for row in rows if "@" in row} == expected
+    assert seen == [14, 16, 12, 14] * installed                             # real, held out, generated, noise
+    alone = evaluation.evaluate(*sets, spaces={"random-conv": evaluation.random_conv}).rows
+    assert list(alone) == [row for row in rows if "imagenet-lite0" not in row]
+    assert alone["kid@random-conv"] == rows["kid@random-conv"]
+    assert seen == [14, 16, 12, 14] * installed
+
+
 EPOCHS = {"dcgan": 12, "cgan": 48, "sgan": 20}
 
 

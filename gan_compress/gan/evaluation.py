@@ -15,6 +15,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from ..datasets import Dataset, load_folder
+from ..features import available, imagenet_lite0
 
 # %% ../../nbs/11_gan_evaluation.ipynb #76f95d25
 @cache
@@ -252,7 +253,7 @@ def copied(
     return float(np.mean(nearest_features(fake, train)[1] < np.quantile(nearest_features(held_out, train)[1], .05)))
 
 # %% ../../nbs/11_gan_evaluation.ipynb #ea6590f0
-SPACES = {"random-conv": random_conv}
+SPACES = {"random-conv": random_conv, "imagenet-lite0": imagenet_lite0}
 
 def noise_like(
     images: np.ndarray,  # uint8 (N, H, W, C)
@@ -290,11 +291,13 @@ def judge(
     fake: Dataset | np.ndarray,       # generated pictures, uint8 (N, S, S, C)
     real: Dataset | np.ndarray,       # real pictures that were trained on
     held_out: Dataset | np.ndarray,   # real pictures that were not
-    spaces: dict | None = None,       # name -> function from pictures to features (N, D); None: random-conv alone
+    spaces: dict | None = None,       # name -> function from pictures to features (N, D); None: those of `SPACES`,
+                                      # imagenet-lite0 only where the extra `judge` is installed
     n: int = 1000,                    # at most so many pictures of each
 ) -> Verdict:
     """Every measure of this page, for the generated pictures, for real ones and for noise.
 
+    `imagenet-lite0` takes some 40 ms a picture and thread; `spaces={"random-conv": random_conv}` leaves it out.
     Raises `ValueError` when shapes differ or a set has fewer than 8 pictures."""
     name = fake.name if isinstance(fake, Dataset) else ""
     def take(x):
@@ -306,7 +309,8 @@ def judge(
         raise ValueError("three sets of at least 8 pictures of one size are needed, "
                          f"got {fake.shape} generated, {real.shape} real, {held_out.shape} held-out")
     compared, rows = (held_out, fake, noise_like(real)), {}
-    for space, features in (spaces or SPACES).items():
+    spaces = spaces or {name: f for name, f in SPACES.items() if f is not imagenet_lite0 or available()}
+    for space, features in spaces.items():
         r, others = features(real), [features(x) for x in compared]
         rows[f"kid@{space}"] = tuple(kid(r, x) for x in others)
         measures = [prdc(r, x) for x in others]
@@ -327,6 +331,7 @@ def evaluate(
     held_out: str | Path | Dataset | None = None,  # other real pictures; None cuts `real` in two halves
     n: int = 1000,               # at most so many pictures of each
     size: int | None = None,     # pixels to which folders are brought; None: those of a dataset `fake`, otherwise 64
+    spaces: dict | None = None,  # as for `judge`
 ) -> Verdict:
     "Judge a folder or a dataset of generated pictures against real ones. Raises `ValueError` for a run's folder."
     if not isinstance(fake, Dataset) and (Path(fake).suffix == ".npz" or (Path(fake) / "generator.npz").is_file()):
@@ -340,7 +345,7 @@ def evaluate(
     if held_out is None:
         order = np.random.default_rng(0).permutation(len(real))
         real, held_out = real[order[::2]], real[order[1::2]]
-    return judge(fake, real, read(held_out), n=n)
+    return judge(fake, real, read(held_out), spaces, n)
 
 # %% ../../nbs/11_gan_evaluation.ipynb #74b6b621
 def classes_by_kmeans(
