@@ -226,7 +226,7 @@ def imagenet_lite0(
 ) -> np.ndarray:             # float32 (N, 1760): 1280 of the head in 0..6, then 480 of the middle, twice, in 0..12
     """Features of the space `imagenet-lite0`: what EfficientNet-Lite0 sees in pictures, averaged over each.
 
-    The work is done in batches of 16 pictures, some 100 MB. Source: Tan and Le 2019, weights of the Lite variant.
+    The work is done in batches of 16 pictures, some 200 MB. Source: Tan and Le 2019, weights of the Lite variant.
     Raises `ValueError` for pictures of another kind, and with the remedy where the extra `judge` is not installed."""
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[1] != images.shape[2] \
             or images.shape[3] not in (1, 3) or not images.size:

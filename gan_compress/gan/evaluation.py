@@ -297,7 +297,7 @@ def judge(
 ) -> Verdict:
     """Every measure of this page, for the generated pictures, for real ones and for noise.
 
-    `imagenet-lite0` takes some 40 ms a picture and thread; `spaces={"random-conv": random_conv}` leaves it out.
+    `imagenet-lite0` takes some 20 ms of CPU a picture; `spaces={"random-conv": random_conv}` leaves it out.
     Raises `ValueError` when shapes differ or a set has fewer than 8 pictures."""
     name = fake.name if isinstance(fake, Dataset) else ""
     def take(x):
