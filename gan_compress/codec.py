@@ -206,6 +206,7 @@ def _log_step(q): return math.log(50 / q if q < 50 else max(2 - q / 50, 0.01))
 
 def _quality(log_step): return 50 * math.exp(-log_step) if log_step > 0 else 100 - 50 * math.exp(log_step)
 
+# %% ../nbs/22_codec.ipynb #ca60f3f5
 class _Search:
     """Where on the knob does a value cross a goal? The value grows with quality, about linearly in -log step.
 
@@ -252,7 +253,7 @@ class _Search:
             self.stalled = 0
         self.k = min(max(k, self.low + 1), self.high - 1)
 
-# %% ../nbs/22_codec.ipynb #d7396d67
+# %% ../nbs/22_codec.ipynb #efa7aac4
 def fit_bpp(
     make, # quality -> bytes of the whole file, growing with quality
     step: float, # finest step of quality
@@ -270,7 +271,7 @@ def fit_bpp(
         search.move(math.log(max(enough + budget, 1) / 2))
     return best, round(math.exp(min(search.values.values())))
 
-# %% ../nbs/22_codec.ipynb #25d9cf33
+# %% ../nbs/22_codec.ipynb #bb7090cc
 _RANGE = { # worst and best value of each metric
     "psnr": (0, math.inf), "ssim": (-1, 1), "ms_ssim": (0, 1), "fsim": (0, 1), "fsimc": (0, 1), "gmsd": (0.5, 0),
     "gmsm": (0, 1), "rfsim": (-1, 1), "ssimulacra2": (-math.inf, 100), "psnr_hvs": (-math.inf, math.inf),
@@ -324,7 +325,7 @@ class Target:
         from gan_compress.metrics import UNITS
         return f"{value:.4g} {UNITS.get(self.metric, '')}".rstrip()
 
-# %% ../nbs/22_codec.ipynb #8d22df77
+# %% ../nbs/22_codec.ipynb #17b307c8
 def fit_target(
     make, # quality -> bytes of the whole file
     score, # those bytes -> what the target's metric says about the decoded picture, better with quality
@@ -399,7 +400,7 @@ def check_settings(
     if target is not None: Target.of(target)
     return cls
 
-# %% ../nbs/22_codec.ipynb #e779e3ae
+# %% ../nbs/22_codec.ipynb #9877799b
 def _held_to_rate(whole_file, cls, bpp, pixels):
     "The file of the best quality that fits; `whole_file` makes one of a quality."
     budget = int(bpp * pixels / 8)

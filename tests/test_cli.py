@@ -138,6 +138,23 @@ def test_folders_globs_and_jobs(folder):
     (["encode", "cat.png", "x.gcz", "--effort", "abc"], "effort"),
     (["encode", "cat.png", "x.gcz", "--bpp", "inf"], "bpp must be a positive number, got inf"),
     (["encode", "cat.png", "x.gcz", "--bpp", "high"], "'--bpp'"),
+    (["encode", "cat.png", "x.gcz", "--target", "x"], "--target needs METRIC=VALUE, e.g. ssimulacra2=70, got 'x'"),
+    (["encode", "cat.png", "x.gcz", "--target", "psnr=x"], "--target needs METRIC=VALUE"),
+    (["encode", "cat.png", "x.gcz", "--target", ""], "--target needs one METRIC=VALUE"),
+    (["encode", "cat.png", "x.gcz", "--target", "psnr=30,ssim=0.9"], "--target needs one METRIC=VALUE"),
+    (["encode", "cat.png", "x.gcz", "--target", "beauty=1"], "no metric is called 'beauty'"),
+    (["encode", "cat.png", "x.gcz", "--target", "ssim=2"], "target ssim must be a number in -1..1, got 2.0"),
+    (["encode", "cat.png", "x.gcz", "--target", "ms_ssim=.9"], "cat.png: ms_ssim needs pictures of at least 176x176"),
+    (["encode", "cat.png", "x.gcz", "--target", "psnr=99", "--codec", "jpeg"], "the best of codec 'jpeg' for this"),
+    (["encode", "cat.png", "x.gcz", "--target", "psnr=30", "--bpp", "1"], "bpp and target exclude each other"),
+    (["encode", "cat.png", "x.gcz", "--target", "psnr=30", "--quality", "9"], "target and quality exclude each other"),
+    (["--nix"], "No such option: --nix"),
+    (["--nix", "encode", "cat.png", "x.gcz"], "No such option: --nix"),
+    (["compare", "cat.png", "--target", "psnr=30", "--bpp", "1"], "--bpp and --target exclude each other"),
+    (["compare", "cat.png", "--target", ","], "--target needs METRIC=VALUE"),
+    (["compare", "cat.png", "--target", "ssim=nan"], "target ssim must be a number in -1..1, got nan"),
+    (["benchmark", ".", "--target", "70"], "--target needs METRIC=VALUE, e.g. ssimulacra2=70, got '70'"),
+    (["benchmark", ".", "--target", "beauty=70"], "no metric is called 'beauty'"),
     (["encode", "cat.png", "x.gcz", "--jobs", "two"], "'--jobs'"),
     (["encode", "cat.png", "x.gcz", "--colors"], "--colors needs a value"),
     (["encode", "", "x.gcz"], "the name of a file is empty"),
@@ -510,6 +527,45 @@ def test_a_transparent_picture_is_judged_on_white_by_compare_and_benchmark(folde
     row = pd.read_csv(folder / "rows/rows.csv").iloc[0]
     assert row.bytes == len(data) and abs(row.psnr - psnr) < 1e-6
     assert re.search(rf"webp +{len(data)} .* {psnr:.4g} ", out)
+
+
+def test_a_value_of_a_metric_is_reached_and_told(folder):
+    out, _ = run("encode", ".", "out/", "--codec", "jpeg", "--target", "ssimulacra2=60", cwd=folder)
+    told = [float(value) for value in re.findall(r"; ssimulacra2 (\S+) points", out)]
+    assert len(told) == 2 and min(told) >= 60
+    for name in ("cat.png", "cup.jpg"):
+        data = (folder / "out" / name).with_suffix(".gcz").read_bytes()
+        assert data == gc.encode(load(folder / name), "jpeg", target={"ssimulacra2": 60})
+
+
+def test_compare_at_equal_quality(folder):
+    words = ["compare", "cat.png", "--codecs", "jpeg,webp,png", "--target", "psnr=60", "-o", "equal.html"]
+    out, _ = run(*words, cwd=folder)
+    assert [line.split()[0] for line in out.split("\n")[2:5]][0] == "png" and out.startswith("PSNR of 60 dB")
+    assert out.count("no, its best file") == 2
+    out, _ = run(*words[:-3], "psnr=36", "--force", *words[-2:], cwd=folder)
+    rows = [line.split() for line in out.split("\n")[2:5]]
+    assert sorted(int(row[1]) for row in rows) == [int(row[1]) for row in rows]
+    assert all(float(row[4]) >= 36 and row[3] == "yes" for row in rows)
+    page = (folder / "equal.html").read_text()
+    assert "at equal PSNR" in page and "reaches it" in page and "ssimulacra2" in page
+    out, _ = run("compare", "cup.jpg", "--codecs", "jpeg", "--target", "psnr=30,ssim=.9", "--force", "-o", "equal.html",
+                 cwd=folder)
+    assert "at equal quality" in (folder / "equal.html").read_text() and "SSIM of 0.9" in out
+
+
+def test_benchmark_at_equal_quality(folder):
+    words = ["--codecs", "jpeg,webp", "--target", "psnr=28,ssimulacra2=50", "--metrics", "psnr,ssimulacra2"]
+    run("benchmark", ".", *words, "-o", "rows", "--jobs", 1, cwd=folder)
+    rows = pd.read_csv(folder / "rows/rows.csv")
+    assert len(rows) == 8 and rows.fits.all() and set(rows.target_metric) == {"psnr", "ssimulacra2"}
+    assert all(row[row.target_metric] >= row.target_value for _, row in rows.iterrows())
+
+
+def test_codecs_that_need_another_package_are_named_or_asked_for_with_all():
+    bare, every = cli._codec_names(""), cli._codec_names("all")
+    assert every == list(gc.list_codecs()) and bare == [n for n in every if not cli.CODECS[n].needs]
+    assert "png" not in cli._codec_names("all", lossless=False) and cli._codec_names("vvc, png") == ["vvc", "png"]
 
 
 def test_compare_leaves_a_codec_out_that_cannot_code_the_picture(folder):
