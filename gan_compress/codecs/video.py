@@ -67,6 +67,7 @@ class _Video(Foreign):
     psnr_of_qp: ClassVar[tuple] # QPs, and the PSNR that each gives, dB
     max_side: ClassVar[int] = 16384 # pixels
     quality_step: ClassVar[float] = 1 / 2
+    subprocess: ClassVar[bool] = True # another program does the work, so that its memory is not measured
 
     def qp(self) -> int:
         "The quantisation parameter for this quality: the one whose PSNR is nearest to JPEG's."
