@@ -206,54 +206,6 @@ def _log_step(q): return math.log(50 / q if q < 50 else max(2 - q / 50, 0.01))
 
 def _quality(log_step): return 50 * math.exp(-log_step) if log_step > 0 else 100 - 50 * math.exp(log_step)
 
-# %% ../nbs/22_codec.ipynb #ca60f3f5
-class _Search:
-    """Where on the knob does a value cross a goal? The value grows with quality, about linearly in -log step.
-
-    `noise`: log steps nearer than this cannot be told apart. Then a trial keeps that distance, twice as much for each
-    trial in a row that ended on the same side; a slope is taken over five times as much, and is at most -1/4."""
-    def __init__(self, step, noise=0):
-        self.step, self.noise = step, noise
-        self.values = {}                                         # log step -> value of what was tried
-        self.low, self.high = -1, round(99 / step) + 1           # k of quality 1 + k * step: last under, first over
-        self.k, self.last, self.stalled = round(49 / step), None, 0
-
-    @property
-    def open(self): return self.high - self.low > 1
-
-    def quality(self, k=None): return 1 + (self.k if k is None else k) * self.step
-
-    def add(self, value, over):
-        "Note the value at `quality()`, and whether that is over the crossing."
-        self.values[_log_step(self.quality())] = value
-        if over:
-            self.high = self.k
-        else:
-            self.low = self.k
-        self.stalled, self.last = self.stalled + 1 if over == self.last else 0, over
-
-    def near(self, goal):
-        "The log steps of the trial nearest to the goal, and of the next one that is far enough from it, if any."
-        first, *others = sorted(self.values, key=lambda s: abs(self.values[s] - goal))
-        return [first] + [s for s in others if abs(s - first) >= 5 * self.noise][:1]
-
-    def move(self, goal):
-        "Go where the line through the two nearest trials meets the goal; bisect where that stalls."
-        near = self.near(goal)
-        slope = (self.values[near[0]] - self.values[near[1]]) / (near[0] - near[1]) if len(near) > 1 else -1
-        if self.noise: slope = min(slope, -0.25)
-        k = middle = (self.low + self.high) // 2
-        if self.noise or (slope < 0 and self.stalled < 3):
-            log_step, least = near[0] + (goal - self.values[near[0]]) / slope, self.noise * 2 ** self.stalled
-            if least and self.last: log_step = max(log_step, _log_step(self.quality(self.high)) + least)
-            if least and not self.last: log_step = min(log_step, _log_step(self.quality(self.low)) - least)
-            k = round((_quality(log_step) - 1) / self.step)
-            if least and self.low >= 0 and self.high * self.step < 99.5 and not self.low < k < self.high: k = middle
-        else:
-            self.stalled = 0
-        self.k = min(max(k, self.low + 1), self.high - 1)
-
-# %% ../nbs/22_codec.ipynb #efa7aac4
 def fit_bpp(
     make, # quality -> bytes of the whole file, growing with quality
     step: float, # finest step of quality
@@ -261,15 +213,28 @@ def fit_bpp(
 ) -> tuple[bytes | None, int]: # the file (None if even quality 1 is too large), the least size seen
     "Find the file of the largest quality in 1..100 (in steps of `step`) with at most `budget` bytes, in few encodes."
     enough = 0.98 * budget if step < 1 else budget
-    search, best = _Search(step), None
-    while search.open:
-        file = make(search.quality())
+    sizes, best = {}, None                                       # log step -> log size of what was tried
+    low, high = -1, round(99 / step) + 1                         # k of quality 1 + k * step: last to fit, first not to
+    k, last, stalled = round(49 / step), None, 0
+    while high - low > 1:
+        file = make(1 + k * step)
+        sizes[_log_step(1 + k * step)] = math.log(len(file))
         fits = len(file) <= budget
-        if fits: best = file
-        search.add(math.log(len(file)), not fits)
+        if fits:
+            low, best = k, file
+        else:
+            high = k
         if fits and len(file) >= enough: break
-        search.move(math.log(max(enough + budget, 1) / 2))
-    return best, round(math.exp(min(search.values.values())))
+        stalled, last = stalled + 1 if fits == last else 0, fits
+        goal = math.log(max(enough + budget, 1) / 2)
+        near = sorted(sizes, key=lambda s: abs(sizes[s] - goal))[:2]
+        slope = (sizes[near[0]] - sizes[near[1]]) / (near[0] - near[1]) if len(near) > 1 else -1
+        if slope < 0 and stalled < 3:
+            k = round((_quality(near[0] + (goal - sizes[near[0]]) / slope) - 1) / step)
+        else:
+            k, stalled = (low + high) // 2, 0
+        k = min(max(k, low + 1), high - 1)
+    return best, round(math.exp(min(sizes.values())))
 
 # %% ../nbs/22_codec.ipynb #bb7090cc
 _RANGE = { # worst and best value of each metric
@@ -325,6 +290,33 @@ class Target:
         from gan_compress.metrics import UNITS
         return f"{value:.4g} {UNITS.get(self.metric, '')}".rstrip()
 
+# %% ../nbs/22_codec.ipynb #297a6bf4
+class _Trial(NamedTuple):
+    "A file that was made on the way to a target."
+    k: int # its quality is 1 + k * step
+    log_step: float # of that quality
+    beyond: float # by how much its level lies over the target's; it misses below 0
+    size: float # logarithm of its bytes
+
+def _towards(now, before):
+    "The log step to try next while all trials are on one side: a little beyond where the last two point to."
+    slope = 1.
+    if before and before.log_step != now.log_step:
+        slope = min(max((now.beyond - before.beyond) / (before.log_step - now.log_step), .2), 4)
+    return now.log_step + math.copysign(max(1.2 * abs(now.beyond) / slope, .1), now.beyond)
+
+def _share(low, high):
+    "How far from `low`, which misses, to `high`, which reaches, the target lies, 0..1."
+    span = high.beyond - low.beyond
+    return -low.beyond / span if span > 0 else .5
+
+def _between(low, high, reached, row, coarse):
+    "The log step to try next; the last trial and `row` ones before it ended on one side, `reached` or not."
+    share, growth = _share(low, high), high.size - low.size
+    aside = min(.0025 * 4 ** row / growth, .5) if growth > 0 else .5
+    share = share * (1 - aside) if reached and row else share + (1 - share) * aside
+    return low.log_step + (.5 if coarse and row > 1 else share) * (high.log_step - low.log_step)
+
 # %% ../nbs/22_codec.ipynb #17b307c8
 def fit_target(
     make, # quality -> bytes of the whole file
@@ -334,32 +326,33 @@ def fit_target(
 ) -> tuple[bytes | None, float, float]: # the file (None if no trial reaches), best value seen, the quality it had
     """Find the smallest file that reaches `target`, with quality in 1..100 in steps of `step`, in few trials.
 
-    With `step` < 1 at most eight trials; fewer if the file has at most 0.5 % more bytes than a secant predicts for the
-    exact target, or than a trial that misses it. Otherwise until the next coarser step misses. Where the score does
-    not grow with quality everywhere, another file may be smaller; that the file reaches the target is certain."""
-    coarse, most = step >= 1, math.inf if step >= 1 else 8
-    search, goal = _Search(step, 0 if coarse else 0.004), target.level(target.value)
-    sizes, best, tried = {}, None, []                            # log step -> log size; the smallest file; (level, ...)
-    while search.open and len(tried) < most:
-        if best is None and (search.quality() > 97.5 or len(tried) == most - 1): search.k = search.high - 1
-        q = search.quality()
+    With `step` < 1 at most eight trials; fewer if the file has at most 0.5 % more bytes than the line between the
+    trials around the target promises. Otherwise until the next coarser step misses. Where the score does not grow with
+    quality everywhere, another file may be smaller; that the file reaches the target is certain."""
+    coarse, top, goal = step >= 1, round(99 / step), target.level(target.value)
+    k, row, tried = round(49 / step), 0, []
+    best = before = low = high = None # the smallest file that reaches; the last trial; those nearest to the target
+    while True:
+        q = 1 + k * step
         file = make(q)
         value = score(file)
-        hit, here = target.reached(value), _log_step(q)
-        if hit and (best is None or len(file) <= len(best)): best = file
+        reached = target.reached(value)
         tried.append((target.level(value), q, value))
-        sizes[here] = math.log(len(file))
-        search.add(tried[-1][0], hit)
-        first, *second = search.near(goal)
-        aim = goal
-        if second and not coarse:
-            change = search.values[first] - search.values[second[0]]
-            rate = (sizes[first] - sizes[second[0]]) / change if change else 0 # of the size, per level
-            if hit and first == here and 0 < rate * (search.values[here] - goal) <= 0.005: break
-            aim += 0.0025 / rate if rate > 0 else 0
-        if best and not coarse and search.low >= 0:
-            if math.log(len(best)) - sizes[_log_step(search.quality(search.low))] <= 0.005: break
-        search.move(aim)
+        if reached and (best is None or len(file) <= len(best)): best = file
+        now = _Trial(k, _log_step(q), tried[-1][0] - goal, math.log(len(file)))
+        row = row + 1 if before and reached == (before is high) else 0
+        low, high = (low, now) if reached else (now, high)
+        under, over = low.k if low else -1, high.k if high else top + 1
+        if over - under == 1 or not coarse and len(tried) == 8: break
+        if low and high:
+            exact = low.size + _share(low, high) * (high.size - low.size)
+            if not coarse and math.log(len(best)) - exact <= .005: break
+            log_step = _between(low, high, reached, row, coarse)
+        else:
+            log_step = _towards(now, before)
+        k = min(max(round((_quality(log_step) - 1) / step), under + 1), over - 1)
+        if best is None and not coarse and (1 + k * step > 97.5 or len(tried) == 7): k = over - 1
+        before = now
     _, q, value = max(tried)
     return best, value, q
 
