@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import ffmpeg
 from ..bitstream import BitstreamError
-from .pillow import Foreign, one_of
+from .pillow import Foreign, JPEG_PSNR, one_of
 from ..images import downsample2, rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
 
 # %% ../../nbs/39_video.ipynb #c3df5551
@@ -55,9 +55,6 @@ def from_planes(
     return ycbcr_to_rgb(ycc[:shape[0], :shape[1]])
 
 # %% ../../nbs/39_video.ipynb #ddb176ad
-_JPEG_PSNR = {1: 21.3, 5: 23.8, 10: 26.4, 20: 28.6, 35: 30.2, 50: 31.1, # quality -> dB, from 32_pillow
-              65: 32.1, 75: 33.1, 85: 34.7, 92: 36.5, 96: 38.2, 100: 39.6}
-
 @dataclass(frozen=True)
 class _Video(Foreign):
     "A codec whose payload is the elementary stream of one intra frame."
@@ -71,7 +68,7 @@ class _Video(Foreign):
 
     def qp(self) -> int:
         "The quantisation parameter for this quality: the one whose PSNR is nearest to JPEG's."
-        target = np.interp(self.quality, list(_JPEG_PSNR), list(_JPEG_PSNR.values()))
+        target = np.interp(self.quality, list(JPEG_PSNR), list(JPEG_PSNR.values()))
         qps, psnrs = self.psnr_of_qp
         return round(float(np.interp(target, psnrs[::-1], qps[::-1])))
 
