@@ -163,21 +163,47 @@ def _bd_interval(delta, n):
             continue
     return np.quantile(drawn, (.025, .975)) if len(drawn) > 400 else (np.nan, np.nan)
 
+# %% ../nbs/40_statistics.ipynb #fce05f48
+def _best(rate, quality):
+    "A curve by growing rate, without the points that are no better than a cheaper one."
+    order = np.lexsort((-np.asarray(quality), rate))
+    rate, quality = np.asarray(rate)[order], np.asarray(quality)[order]
+    better = np.append(True, quality[1:] > np.maximum.accumulate(quality)[:-1])
+    return rate[better], quality[better]
+
+def _mean_of_pictures(reference, test, metric, limits, titles):
+    "The mean of the BD-rates of the pictures that have one; `reference` and `test` are (bpp, metric) by picture."
+    found, reason = [], None
+    for rate_r, value_r, rate_t, value_t in zip(*reference, *test):
+        curves = (_best(rate, _even(metric, value)) for rate, value in ((rate_r, value_r), (rate_t, value_t)))
+        try:
+            found.append(_bd(*curves, limits, titles))
+        except ValueError as e:
+            reason = e
+    if not found: raise reason
+    percent, low, high = np.array(found, float).T
+    interval = map(float, bootstrap_interval(percent))
+    return BDRate(float(percent.mean()), *interval, len(found), float(low.min()), float(high.max()))
+
 # %% ../nbs/40_statistics.ipynb #b3e5f42a
+# long: every argument and every reason to refuse is named
 def bd_rate(
     df: "pandas.DataFrame", # rows, from `benchmark.run`
     reference: str | tuple, # label; or a published curve (bpp, values) over the same pictures
     test: str, # label
     metric: str = "psnr", # name of the metric's column
     limits: tuple[float, float] | None = None, # quality to compare at, (least, most) dB or points; None: all they share
+    each: bool = False, # True: the mean of the BD-rates of the pictures; False: the BD-rate of the mean curves
 ) -> BDRate:
     """Bjøntegaard delta rate of `test` against `reference`.
 
-    Pictures that one of the two lacks are left out with a `UserWarning`, and so, silently, are settings at which some
-    picture did not reach the rate or the target. Raises `ValueError` if a label or metric is not in the table, the
-    codecs have no picture in common, a curve has fewer than four points or does not rise, or the two do not overlap
-    (within `limits`)."""
+    With `each`, pictures whose curves have no BD-rate are left out, and `pictures` counts the others. Pictures that
+    one of the two lacks are left out with a `UserWarning`, and so, silently, are settings at which some picture did
+    not reach the rate or the target. Raises `ValueError` if a label or metric is not in the table, the codecs have no
+    picture in common, a curve has fewer than four points or does not rise, or the two do not overlap (within
+    `limits`)."""
     if metric not in _metrics(df): raise ValueError(f"the table has no metric {metric!r}")
+    if each and not isinstance(reference, str): raise ValueError("a published curve is a mean, take each=False")
     labels = [reference, test] if isinstance(reference, str) else [test]
     for label in labels:
         if label not in set(df.label):
@@ -194,6 +220,7 @@ def bd_rate(
     else:
         title = "the published curve"
         published = np.asarray(reference[0], float), _even(metric, reference[1])
+    if each: return _mean_of_pictures(measured_r, measured, metric, limits, (title, test))
 
     def delta(shares):
         reference_curve = mean_curve(shares, *measured_r) if isinstance(reference, str) else published
@@ -210,6 +237,7 @@ def bd_table(
     reference: str | tuple, # label; or a published curve (bpp, values)
     metric: str = "psnr", # name of the metric's column
     limits: tuple[float, float] | None = None, # quality to compare at, (least, most) dB or points; None: all they share
+    each: bool = False, # as for `bd_rate`
 ) -> "pandas.DataFrame": # `label`, the fields of `BDRate`, and `why` there is no number, if so; best first
     "BD-rates of all other labels against `reference`."
     import pandas as pd
@@ -217,7 +245,7 @@ def bd_table(
     for label in df.label.unique():
         if isinstance(reference, str) and label == reference: continue
         try:
-            rows.append({"label": label, **vars(bd_rate(df, reference, label, metric, limits)), "why": ""})
+            rows.append({"label": label, **vars(bd_rate(df, reference, label, metric, limits, each)), "why": ""})
         except ValueError as e:
             rows.append({"label": label, "why": str(e)})
     columns = ["label", *BDRate.__dataclass_fields__, "why"]
@@ -229,9 +257,10 @@ def bd_tables(
     references: Iterable[str], # labels
     metrics: Iterable[str], # names of the metrics' columns
     limits: Mapping[str, tuple[float, float]] = {}, # {metric: quality to compare at}, as for `bd_table`
+    each: bool = False, # as for `bd_rate`
 ) -> "pandas.DataFrame": # `bd_table` of each pair under one another, with the columns `reference` and `metric`
     "BD-rates of all labels against every reference in every metric."
     import pandas as pd
-    parts = [bd_table(df, label, metric, limits.get(metric)).assign(reference=label, metric=metric)
+    parts = [bd_table(df, label, metric, limits.get(metric), each).assign(reference=label, metric=metric)
              for label in references for metric in metrics]
     return pd.concat(parts, ignore_index=True)
