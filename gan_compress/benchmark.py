@@ -103,7 +103,7 @@ def _contenders(codecs):
 # %% ../nbs/41_benchmark.ipynb #9e3c240c
 def _targets(target):
     "[{metric: value}] for everything that `run` takes as targets."
-    targets = map(Target.of, [target] if isinstance(target, Mapping) else target)
+    targets = map(Target.of, [target] if isinstance(target, (Mapping, str)) else target)
     return [{t.metric: float(t.value)} for t in targets]
 
 # %% ../nbs/41_benchmark.ipynb #c6d129db
@@ -522,9 +522,10 @@ def run(
     Columns: `picture`, `height`, `width`, `label`, `codec`, `parameters` (JSON), `quality`, `target_bpp`,
     `target_metric` and `target_value` (what was asked for; NaN, and no metric, if not), `bytes` and `bpp` of the whole
     file, `fits` (False: the rate could not be reached and this is the least file, or the target could not and this is
-    the best one), the metrics, `encode_s_mp` and `decode_s_mp` (CPU seconds per megapixel, one thread of this process
-    and whatever the programs that it starts take; with `bpp` and `target` the search is included), `peak_mib` (memory
-    beyond what was in use before; NaN except on Linux, and for codecs that run another program). Lossless codecs, and
+    the best one), the metrics, those of the targets among them, `encode_s_mp` and `decode_s_mp` (CPU seconds per
+    megapixel, one thread of this process and whatever the programs that it starts take; with `bpp` and `target` the
+    search is included), `peak_mib` (memory beyond what was in use before; NaN except on Linux, and for codecs that
+    run another program). Lossless codecs, and
     labels whose parameters set the rate, are coded once. The folder `path` holds rows.jsonl, about.json (versions,
     machine, settings with all defaults) and, when the run has come to its end, rows.csv.
 
@@ -535,7 +536,7 @@ def run(
     measured, or if a worker process dies."""
     from tqdm.auto import tqdm
     quality, bpp, target = [float(q) for q in quality], [float(r) for r in bpp], _targets(target)
-    metrics = check_names(metrics)
+    metrics = list(dict.fromkeys([*check_names(metrics), *(m for t in target for m in t)]))
     sources, contenders = _pictures(pictures), _contenders(codecs)
     _check_request(contenders, quality, bpp, target, n_jobs, backend, scheduler)
     jobs, digests, failed = _plan(sources, contenders, quality, bpp, target, metrics)

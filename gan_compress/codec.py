@@ -128,7 +128,7 @@ CODECS = {
     "jpeg": Entry(4, "gan_compress.codecs.pillow", "JPEG", "JPEG by Pillow, optimised and progressive"),
     "jpeg2000": Entry(5, "gan_compress.codecs.pillow", "JPEG2000",
         "JPEG 2000 by Pillow (OpenJPEG), irreversible wavelet"),
-    "webp": Entry(6, "gan_compress.codecs.pillow", "WebP", "WebP by Pillow, slowest and best method"),
+    "webp": Entry(6, "gan_compress.codecs.pillow", "WebP", "WebP by Pillow"),
     "avif": Entry(7, "gan_compress.codecs.pillow", "AVIF", "AVIF by Pillow (AV1 intra frames)"),
     "png": Entry(8, "gan_compress.codecs.pillow", "PNG", "PNG by Pillow, optimised, lossless"),
     "svd": Entry(10, "gan_compress.codecs.svd", "SVD",
@@ -253,7 +253,8 @@ class Target:
         check_names([self.metric])
         worst, best = _RANGE[self.metric]
         number = isinstance(self.value, (int, float, np.number)) and not isinstance(self.value, bool)
-        if not (number and min(worst, best) <= self.value <= max(worst, best)) or self.value == -math.inf:
+        if not (number and min(worst, best) <= self.value <= max(worst, best) and
+                (abs(self.value) < 1e12 or self.value == math.inf)):
             raise ValueError(f"target {self.metric} must be a number in {min(worst, best)}..{max(worst, best)}, "
                              f"got {self.value!r}")
 
@@ -282,8 +283,9 @@ class Target:
     def level(self, value: float) -> float:
         "Minus the logarithm of the distortion that a value stands for."
         best = _RANGE[self.metric][1]
-        distortion = 10 ** (-value / 10) if best == math.inf else abs(best - value)
-        return -math.log(max(distortion, 1e-12))
+        perfect = -math.log(1e-12)
+        if best == math.inf: return min(value * math.log(10) / 10, perfect)
+        return -math.log(abs(best - value)) if abs(best - value) > 1e-12 else perfect
 
     def words(self, value: float) -> str:
         "A value with its unit."
@@ -310,12 +312,12 @@ def _share(low, high):
     span = high.beyond - low.beyond
     return -low.beyond / span if span > 0 else .5
 
-def _between(low, high, reached, row, coarse):
+def _between(low, high, reached, row):
     "The log step to try next; the last trial and `row` ones before it ended on one side, `reached` or not."
     share, growth = _share(low, high), high.size - low.size
     aside = min(.0025 * 4 ** row / growth, .5) if growth > 0 else .5
     share = share * (1 - aside) if reached and row else share + (1 - share) * aside
-    return low.log_step + (.5 if coarse and row > 1 else share) * (high.log_step - low.log_step)
+    return low.log_step + (.5 if row > 2 else share) * (high.log_step - low.log_step)
 
 # %% ../nbs/22_codec.ipynb #17b307c8
 def fit_target(
@@ -347,7 +349,7 @@ def fit_target(
         if low and high:
             exact = low.size + _share(low, high) * (high.size - low.size)
             if not coarse and math.log(len(best)) - exact <= .005: break
-            log_step = _between(low, high, reached, row, coarse)
+            log_step = _between(low, high, reached, row)
         else:
             log_step = _towards(now, before)
         k = min(max(round((_quality(log_step) - 1) / step), under + 1), over - 1)
