@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 import gan_compress as gc
 from gan_compress import cli
 from gan_compress.cli import app
+from gan_compress.hybrid.tables import RELEASES
 from gan_compress.images import load, on_white, resize, sample, save
 from gan_compress.metrics import measure
 
@@ -75,7 +76,7 @@ def test_rate_resize_and_native_parameters(folder):
     assert len(np.unique(gc.decode((folder / "k.gcz").read_bytes()).reshape(-1, 3), axis=0)) <= 7
 
 
-@pytest.mark.parametrize("networks, value", [("none", "none"), ("newest", "newest"), ("0", 0), ("1", 1), ("2", 2)])
+@pytest.mark.parametrize("networks, value", [("none", "none"), ("newest", "newest"), *((str(k), k) for k in RELEASES)])
 def test_networks_by_name_and_by_number(folder, networks, value):
     run("encode", "cat.png", "cat.gcz", "--networks", networks, cwd=folder)
     assert (folder / "cat.gcz").read_bytes() == gc.encode(load(folder / "cat.png"), networks=value)
@@ -213,6 +214,10 @@ def test_folders_globs_and_jobs(folder):
     (["generate", "run", "x.png", "--walk", "--label", "3"], "it takes no --label"),
     (["export-hybrid", "cat.png", "x.tflite"], "x.tflite: the file to write should end in .onnx"),
     (["export-hybrid", "no.npz", "x.onnx"], "no.npz: no such file"),
+    (["tune-hybrid", ".", "search"], "should hold more/cid22* and architecture/*"),
+    (["tune-hybrid", ".", "search", "--seconds", "0"], "must be above 0"),
+    (["tune-hybrid", ".", "cat.png"], "cat.png is a file, a folder is needed"),
+    (["encode", "cat.png", "x.gcz", "--tune", "structure"], "tune must be one of eye, error, got 'structure'"),
     (["dance"], "No such command 'dance'"),
     (["encode", "cat.png", "no/such/dir/x.gcz/y.gcz/"], None),
     (["encode", "cat.png", "x.gcz", "--bpp", "0.00001"], "cannot be reached: the least file"),
@@ -626,6 +631,8 @@ def test_the_parameters_of_codecs_can_be_found(tmp_path):
     out, _ = run("codecs", "hybrid", cwd=tmp_path)
     assert all(re.search(rf"^encode {w} ", out, re.M) for w in ("--effort", "--tune", "--networks", "--quality"))
     assert "decode --realism\n" in out
+    defaults = {w: re.search(rf"^encode --{w} +default (.*)$", out, re.M)[1] for w in ("tune", "lagrange")}
+    assert defaults == {"tune": "eye", "lagrange": "None"}
 
 
 def test_help_names_every_command(tmp_path):
@@ -661,9 +668,29 @@ def test_defaults_in_the_help_are_those_of_the_functions():
     from gan_compress import datasets
     from gan_compress.gan import evaluation, training
     from gan_compress.hybrid.training import train_hybrid
-    assert_same_defaults(cli.train_hybrid, train_hybrid, n=10)
+    from gan_compress.hybrid.tuning import tune_allocation
+    assert_same_defaults(cli.train_hybrid, train_hybrid, n=11)
+    assert_same_defaults(cli.tune_hybrid, tune_allocation, n=4)
     assert_same_defaults(cli.evaluate_gan, evaluation.evaluate, training.evaluate_run, n=1)
     assert_same_defaults(cli.train_gan, training.train, datasets.load, datasets.hide_labels, n=7, labelled="fraction")
+
+
+def test_a_search_for_an_allocation_tells_what_it_found_and_goes_on(tmp_path, monkeypatch):
+    from gan_compress.hybrid import tuning
+    from gan_compress.hybrid.allocation import ALLOCATION
+    monkeypatch.setattr(tuning, "STEPS", {20.: 1.})
+    save(tmp_path / "square.webp", sample("chelsea")[60:256, 100:296])
+    for name in (*(f"more/cid22_{k:02d}.webp" for k in range(41)), "architecture/0.webp"): # the first 40 are held out
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((tmp_path / "square.webp").read_bytes())
+    words = ["tune-hybrid", ".", "search", "--photos", 1, "--buildings", 1]
+    first = run(*words, "--seconds", 1e-6, cwd=tmp_path)[0]
+    again = run(*words, "--seconds", .5, cwd=tmp_path)[0]
+    log = [json.loads(line) for line in (tmp_path / "search/log.jsonl").read_text().splitlines()]
+    assert "search/log.jsonl: trials 1, " in first and f"trials {len(log)}, " in again and len(log) > 1
+    assert f"best score {min(row['score'] for row in log):+.5f}, first {log[0]['score']:+.5f}" in again
+    for name, value in ALLOCATION._asdict().items():
+        assert re.search(rf"^{name} +{re.escape(str(value))}$", first, re.M)
 
 
 def test_the_ablation_is_a_study_that_runs_when_it_is_named(tmp_path, monkeypatch):

@@ -14,8 +14,9 @@ import pytest
 import gan_compress as gc
 from gan_compress.bitstream import BitstreamError, read_file, write_file
 from gan_compress.hybrid import adct, lapped, tables
-from gan_compress.hybrid.codec import Hybrid, render
-from gan_compress.hybrid.tile import LAGRANGE
+from gan_compress.hybrid.allocation import ALLOCATION, activity, bit_price, cells_of, step_cells
+from gan_compress.hybrid.codec import Hybrid, encode_tile, render, tile_grid
+from gan_compress.hybrid.tile import FARTHEST, OCTAVE, TileEncoder, local_factors
 from gan_compress.images import resize, sample
 from gan_compress.metrics import psnr
 
@@ -54,28 +55,98 @@ def test_golden_files_in_fresh_processes(threads):
     assert json.loads(out) == EXPECTED
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_noise_in_the_last_bits_of_every_product_changes_nothing(name, monkeypatch):
-    rng, calls = np.random.default_rng(0), []
+def disturb(monkeypatch):
+    "Put noise into every product of the decoder; the types of what it was put into."
+    rng, calls = np.random.default_rng(0), set()
 
     def noisy(a, b):
         y = a @ b
-        calls.append(y.dtype)
+        calls.add(y.dtype)
         return y * (1 + 4 * np.finfo(y.dtype).eps * rng.uniform(-1, 1, y.shape)).astype(y.dtype)
 
     monkeypatch.setattr(adct, "_product", noisy)
+    return calls
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_noise_in_the_last_bits_of_every_product_changes_nothing(name, monkeypatch):
+    calls = disturb(monkeypatch)
     assert digests(name) == EXPECTED[name]
-    assert {np.dtype(np.float32), np.dtype(np.float64)} == set(calls)
+    assert {np.dtype(np.float32), np.dtype(np.float64)} == calls
 
 
-def test_every_sum_that_chooses_a_context_is_exact_in_float32():
+@pytest.mark.parametrize("number", (1, 2))
+def test_every_sum_that_chooses_a_context_is_exact_in_float32(number):
     most = 4 * 63  # a magnitude up to 31, a slope up to 127, or a sum of four of either, slopes taken as at most 63
-    for step_q in tables.load_tables()["steps"]:
-        fitted = tables.tables_for(int(step_q))
+    for step_q in tables.load_tables(number)["steps"]:
+        fitted = tables.tables_for(int(step_q), number)
         for w in fitted.weights.values():
             assert (w == np.rint(w)).all() and w.min() >= 0 and w.sum(1).max() * most < 2**24
-        for f in (fitted.frequencies, fitted.first):
+        for f in (fitted.frequencies, fitted.first, *(() if fitted.local is None else (fitted.local,))):
             assert (f.sum(-1) == 65536).all() and f.min() >= 1
+        assert (fitted.scales[..., 0] == tables.UNIT).all() and fitted.scales.min() >= 1
+
+
+def opened(data):
+    "Codec, chunks and shape of a file."
+    header, chunks = read_file(data)
+    return Hybrid.unpack(header.params), chunks, header.shape
+
+
+@pytest.mark.parametrize("shape", ((1, 1), (70, 90), (130, 200, 3), (520, 530, 3)))
+def test_a_file_for_the_eye_decodes_to_what_the_encoder_had(shape, monkeypatch):
+    whole = resize(PHOTO, (520, 780))
+    image = (whole if len(shape) == 3 else whole[..., 1])[:shape[0], :shape[1]]
+    codec, chunks, _ = opened(gc.encode(image, "hybrid", quality=30, networks="none"))
+    y, x = codec.latents(chunks, shape), codec.decode_chunks(chunks, shape)
+    seen = activity(image)
+    price, cells = ALLOCATION.lagrange * bit_price(seen), step_cells(seen)
+    for where in tile_grid(shape):
+        tile = encode_tile(image, where, codec.step_q, codec.coding_tables, price[where], release=codec.release,
+                           cells=cells[cells_of(where)])
+        assert np.array_equal(y.coeffs[:, :, *where], tile.coeffs[-1])
+        assert np.array_equal(y.factors[where], local_factors(cells[cells_of(where)], y.factors[where].shape))
+    disturb(monkeypatch)
+    assert np.array_equal(codec.latents(chunks, shape).coeffs, y.coeffs)
+    assert np.array_equal(codec.decode_chunks(chunks, shape), x)
+
+
+def test_a_tile_that_lost_its_map_has_neutral_steps():
+    image = resize(PHOTO, (600, 1400))
+    codec, chunks, shape = opened(gc.encode(image, "hybrid", step=4, networks="none"))
+    whole, rest = codec.latents(chunks, shape), codec.latents(chunks[1:], shape, strict=False)
+    lost = np.zeros(whole.factors.shape, bool)
+    for where, known in zip(tile_grid(shape), rest.segments): lost[where] = known == 0
+    assert lost.any() and not lost.all()
+    assert (rest.factors[lost] == tables.UNIT).all() and np.array_equal(rest.factors[~lost], whole.factors[~lost])
+    assert psnr(image, codec.decode_chunks(chunks[1:], shape, strict=False)) > 10
+
+
+def test_a_damaged_map_is_a_picture_all_the_same():
+    codec, chunks, shape = opened(gc.encode(PHOTO[:200, :260], "hybrid", quality=40, networks="none"))
+    rng, most = np.random.default_rng(3), round(tables.UNIT * 2 ** (FARTHEST / OCTAVE))
+    found = set()
+    for k in range(60):
+        hit = np.frombuffer(chunks[0].payload, np.uint8).copy()
+        at = rng.integers(2, len(hit) if k % 2 else 30, rng.integers(1, 9))  # the map stands in front
+        hit[at] ^= rng.integers(1, 256, at.size, dtype=np.uint8)
+        damaged = [chunks[0]._replace(payload=hit.tobytes()), *chunks[1:]]
+        y = codec.latents(damaged, shape, strict=False)
+        assert tables.UNIT**2 // most <= y.factors.min() and y.factors.max() <= most
+        assert codec.decode_chunks(damaged, shape, strict=False).shape == shape
+        found.add(y.factors.tobytes())
+    assert len(found) > 10  # the maps were hit indeed
+
+
+def test_the_map_costs_little():
+    data = gc.encode(PHOTO, "hybrid", bpp=0.15, networks="none")
+    codec, _, shape = opened(data)
+    cells, blank = step_cells(activity(PHOTO)), np.zeros((3, 64, 64, 96), np.float32)
+    size = 0.0
+    for where in tile_grid(shape):
+        here = cells[cells_of(where)]
+        size += TileEncoder(blank[:, :, *where], codec.step_q, codec.coding_tables, cells=here).map_size()
+    assert size <= 0.015 * len(data)
 
 
 def test_the_transform_is_exact_in_float64():
@@ -164,12 +235,12 @@ def test_hostile_chunks_are_errors():
 
 
 def test_parameters():
-    for wrong in ({"step": 0.5}, {"step": 2000}, {"lagrange": -1}, {"networks": "big"}, {"networks": 3},
-                  {"quality": 50, "step": 10}, {"tables": 9}):
+    for wrong in ({"step": 0.4}, {"step": 2000}, {"lagrange": -1}, {"networks": "big"}, {"networks": 99},
+                  {"quality": 50, "step": 10}, {"tables": 9}, {"tune": "structure"}):
         with pytest.raises(ValueError):
             gc.encode(PHOTO[:16, :16], "hybrid", **wrong)
     image = PHOTO[:128, :128]
-    nearest, normal = (gc.encode(image, "hybrid", step=30, lagrange=v) for v in (0, LAGRANGE))
+    nearest, normal = (gc.encode(image, "hybrid", step=30, lagrange=v) for v in (0, None))
     assert len(normal) < len(nearest) and psnr(image, gc.decode(normal)) < psnr(image, gc.decode(nearest))
     sizes = [len(gc.encode(image, "hybrid", quality=q)) for q in (50, 50 + 1, 50 + 2)]
     assert sizes[0] < sizes[1] < sizes[2]
@@ -181,7 +252,9 @@ def test_the_latents_are_what_the_decoder_draws():
     codec = Hybrid.unpack(header.params)
     y = codec.latents(chunks, image.shape)
     assert y.coeffs.shape == (3, 64, 13, 17) and y.coeffs.dtype == np.int32 and (y.segments == 7).all()
-    drawn = render(y.coeffs, image.shape, y.step_q, tables.tables_for(y.step_q).filters, codec.release)
+    assert y.factors.shape == (13, 17) and len(np.unique(y.factors)) > 1
+    filters = codec.coding_tables.filters
+    drawn = render(y.coeffs, image.shape, y.step_q, filters, codec.release, factors=y.factors)
     assert np.array_equal(drawn, codec.decode_chunks(chunks, image.shape))
 
 

@@ -27,6 +27,8 @@ class Magnitudes:
 
     def begin(self, level): self.levels.append(level)
 
+    def local_step(self, level): return self.step_q
+
     def wants(self, level, component, diagonal): return level < LEVELS - 1 or diagonal <= self.last
 
     def code(self, p, features):

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from .lapped import LAPPED, SAMPLE_SCALE, LappedTransform
+from .tables import UNIT
 
 # %% ../../nbs/56_hybrid_filters.ipynb #40b6d633
 TAPS = ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0)) # offsets; each is used together with its mirror image
@@ -18,6 +19,7 @@ N_TAPS, N_CLASSES = len(TAPS), 102
 def classify(
     luma: np.ndarray, # int32 (H, W) in 1/SAMPLE_SCALE
     step_q: int, # quantiser step in 1/COEFF_SCALE
+    factors: np.ndarray | None = None, # int64 (ceil(H/8), ceil(W/8)), of the blocks' steps, in 1/UNIT; None: all 1
 ) -> np.ndarray: # uint8 (H, W), 0..N_CLASSES - 1
     """What kind of place a pixel stands in.
 
@@ -27,7 +29,12 @@ def classify(
     gx[:, 1:-1], gy[1:-1] = x[:, 2:] - x[:, :-2], x[2:] - x[:-2]
     xx, yy, xy = (cv2.boxFilter(g, -1, (5, 5), normalize=False) for g in (gx * gx, gy * gy, gx * gy))
     total, a, b = xx + yy, xx - yy, 2 * xy
-    strength = sum((total >= np.float32(4.0 ** j * step_q * step_q * 25 / 16384)).view(np.uint8) for j in range(-1, 4))
+    limits = [np.float32(4.0 ** j * step_q * step_q * 25 / 16384) for j in range(-1, 4)]
+    if factors is not None:
+        squares = (factors * factors).astype(np.float32) * np.float32(1 / UNIT ** 2)
+        squares = squares.repeat(8, 0).repeat(8, 1)[:x.shape[0], :x.shape[1]]
+        limits = [limit * squares for limit in limits]
+    strength = sum((total >= limit).view(np.uint8) for limit in limits)
     agree, square = a * a + b * b, total * total
     level = (agree > np.float32(0.16) * square).view(np.uint8) + (agree > np.float32(0.5625) * square)
     u, v = 12 * a + 5 * b, 12 * b - 5 * a # turned by half an octant
@@ -61,10 +68,11 @@ def decoded_planes(
     step_q: int, # quantiser step in 1/COEFF_SCALE
     filters: np.ndarray, # int32 (3, N_CLASSES, N_TAPS), from the tables
     transform: LappedTransform = LAPPED,
+    factors: np.ndarray | None = None, # int64 (h, w), see `classify`
 ) -> list[np.ndarray]: # int32 (H, W) each, Y - 128 and perhaps Cb, Cr, in 1/SAMPLE_SCALE
     "Coefficients to samples: inverse transform and edge filter."
     planes = [transform.inverse(c)[:shape[0], :shape[1]] for c in coeffs]
-    classes = classify(planes[0], step_q)
+    classes = classify(planes[0], step_q, factors)
     return [smooth(p, classes, f) for p, f in zip(planes, filters)]
 
 def to_rgb(

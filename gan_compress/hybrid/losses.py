@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ANALYSIS', 'RGB', 'WINDOW', 'conv', 'residual_network', 'patterns', 'synthesis', 'squared_error', 'coding_costs',
-           'soft_quantise', 'gmsd_loss', 'critic']
+           'soft_quantise', 'ssimulacra2_loss', 'gmsd_loss', 'critic']
 
 # %% ../../nbs/62_hybrid_losses.ipynb #a271dd02
 from functools import lru_cache
@@ -17,6 +17,7 @@ from .lapped import COEFF_SCALE, LAPPED, SAMPLE_SCALE
 from .networks import CHROMA, KNOTS, MEANS, N_BANDS
 from .tables import N_SYMBOLS, load_tables, tables_for, to_symbols
 from .tile import LAGRANGE
+from ..metrics import _CONES, _COSINES, _WEIGHTS, _XYB
 
 # %% ../../nbs/62_hybrid_losses.ipynb #0e5cab39
 def conv(filters, kernel, bias=True, initializer="he_normal"):
@@ -113,6 +114,47 @@ def soft_quantise(
     steps, costs, correction = (up + down for up, down in zip(*slopes))
     moved = a - fixed
     return ops.sign(values) * (level(best) + steps * moved), price(best) + costs * moved, correction * moved
+
+# %% ../../nbs/62_hybrid_losses.ipynb #ssim0002
+def _linear_light(x):
+    "Y - 128, Cb, Cr in grey levels -> linear RGB."
+    rgb = ops.clip((x + np.float32([128, 0, 0])) @ RGB / 255, 0, 1)
+    return ops.where(rgb <= .04045, rgb / 12.92, ((ops.maximum(rgb, .04045) + .055) / 1.055) ** 2.4)
+
+def _xyb(light):
+    cones = (light @ np.float32(_CONES[:, :3].T) + np.float32(_CONES[:, 3])) ** (1 / 3)
+    return cones @ np.float32(_XYB[:, :3].T) + np.float32(_XYB[:, 3])
+
+def _blur(x):
+    for axis in (0, 1):
+        kernel = np.expand_dims(_COSINES, 1 - axis)[..., None, None].repeat(x.shape[-1], 2)
+        x = ops.depthwise_conv(x, ops.convert_to_tensor(np.float32(kernel)), padding="same")
+    return x
+
+def _norms(x, y):
+    "Means and 4-norms of the three error maps of two pictures in XYB, (B, 2, 3, planes)."
+    n = x.shape[-1]
+    blurred = _blur(ops.concatenate([x, y, x * y, x * x + y * y], -1))
+    mean_x, mean_y, both, squares = (blurred[..., k * n:(k + 1) * n] for k in range(4))
+    similarity = (1 - (mean_x - mean_y) ** 2) * (2 * (both - mean_x * mean_y) + .0009)
+    similarity = similarity / (squares - mean_x ** 2 - mean_y ** 2 + .0009)
+    edges = (1 + ops.abs(y - mean_y)) / (1 + ops.abs(x - mean_x)) - 1
+    maps = ops.stack([ops.relu(1 - similarity), ops.relu(edges), ops.relu(-edges)], 1)
+    return ops.stack([ops.mean(maps, (2, 3)), (ops.mean(maps ** 4, (2, 3)) + 1e-16) ** .25], 1)
+
+def ssimulacra2_loss(
+    x, # tensor (B, H, W, 3), the true Y - 128, Cb, Cr in grey levels
+    y, # likewise, the decoded one
+): # tensor (B,), points below 100
+    "How far SSIMULACRA 2 is from 100."
+    x, y, norms = _linear_light(x), _linear_light(y), []
+    for scale in range(6):
+        if scale: x, y = (ops.average_pool(p, 2, strides=2, padding="same") for p in (x, y))
+        norms.append(_norms(_xyb(x), _xyb(y)))
+    norms = ops.transpose(ops.stack(norms, 1), (0, 4, 1, 2, 3)) # picture; plane, scale, norm, map
+    error = .9562382616834844 * ops.sum(norms * np.float32(_WEIGHTS.reshape(3, 6, 2, 3)), (1, 2, 3, 4))
+    error = error * (2.326765642916932 - .020884521182843837 * error + 6.248496625763138e-05 * error ** 2)
+    return 10 * (error + 1e-6) ** .6276336467831387
 
 # %% ../../nbs/62_hybrid_losses.ipynb #d31cf4f3
 def gmsd_loss(

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from .lapped import COEFF_SCALE, LAPPED, SAMPLE_SCALE
-from .tables import NEWEST, RELEASES, ROLES
+from .tables import NEWEST, RELEASES, ROLES, UNIT
 from ..images import pad_to
 
 # %% ../../nbs/57_hybrid_networks.ipynb #c7149a4b
@@ -53,12 +53,12 @@ def forward_planes(
 # %% ../../nbs/57_hybrid_networks.ipynb #f4adf135
 def network_features(
     x: np.ndarray, # float32 (h, w, N_BANDS) in grey levels, from `stack_bands`
-    step: float, # quantiser step in grey levels
+    step: float | np.ndarray, # quantiser step in grey levels, for all or float32 (h, w, 1)
 ) -> np.ndarray: # float32 (h, w, N_BANDS), asinh of steps
     "Bands as the networks see them: in steps, compressed, the means against those around."
     x, means = x.copy(), x[..., MEANS]
     x[..., MEANS] = means - cv2.blur(means, (5, 5), borderType=cv2.BORDER_REPLICATE)
-    return np.arcsinh(x / np.float32(step))
+    return np.arcsinh(x / np.asarray(step, np.float32))
 
 # %% ../../nbs/57_hybrid_networks.ipynb #677c904a
 KNOTS = 4 * 2.5 ** np.arange(5) # grey levels
@@ -73,7 +73,7 @@ def step_weights(
 @lru_cache
 def load_session(
     role: str, # one of `ROLES`
-    release: int = NEWEST, # a key of `RELEASES`
+    release: int = NEWEST["error"], # a key of `RELEASES`
 ): # onnxruntime.InferenceSession
     "A network of the package. ImportError that says what to install where onnxruntime is missing."
     try:
@@ -121,15 +121,17 @@ def restore(
     coeffs: np.ndarray, # int32 (n, 64, ceil(H/8), ceil(W/8)) in 1/COEFF_SCALE, which they were decoded from
     step_q: int, # quantiser step in 1/COEFF_SCALE
     realism: float = 0.0, # 0: least expected error; 1: most natural look; between: a blend
-    release: int = NEWEST, # that of the file
+    release: int = NEWEST["error"], # that of the file
+    factors: np.ndarray | None = None, # int64 (h, w), of the blocks' steps, in 1/UNIT; None: all 1
 ) -> list[np.ndarray]: # int32 like `planes`
     "Add what the networks expect to be missing."
     planes = [np.clip(p, -1024 * SAMPLE_SCALE, 1024 * SAMPLE_SCALE) for p in planes] # a damaged file can hold anything
-    step = step_q / COEFF_SCALE
-    filtered, coded = stack_bands(forward_planes(planes)), stack_bands(coeffs / np.float32(COEFF_SCALE))
-    inputs = network_features(filtered, step), network_features(coded, step), step_weights(step)
+    step = np.full((1, 1, 1), step_q, np.float32) # in 1/COEFF_SCALE
+    if factors is not None: step = step * (factors / np.float32(UNIT))[..., None]
+    bands = stack_bands(forward_planes(planes)), stack_bands(coeffs / np.float32(COEFF_SCALE))
+    inputs = *(network_features(x, step / COEFF_SCALE) for x in bands), step_weights(step_q / COEFF_SCALE)
     shares = {"fidelity": 1 - realism, "perceptual": realism}
     added = sum(np.float32(share) * run_session(load_session(role, release), *inputs)
                 for role, share in shares.items() if share)
-    added = unstack_bands(np.rint(added * np.float32(step_q)).astype(np.int32), len(planes))
+    added = unstack_bands(np.rint(added * step).astype(np.int32), len(planes))
     return [p + LAPPED.inverse(b)[:p.shape[0], :p.shape[1]] for p, b in zip(planes, added)]

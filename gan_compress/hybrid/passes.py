@@ -94,7 +94,7 @@ def with_sums(planes: np.ndarray) -> np.ndarray: # (n, h, w) -> (4n, h, w)
 # %% ../../nbs/53_hybrid_passes.ipynb #6d3fa6bc
 def slopes(
     means: np.ndarray, # int32 (h, w), mean values in 1/COEFF_SCALE
-    step_q: int, # quantiser step in 1/COEFF_SCALE
+    step_q: int | np.ndarray, # quantiser step in 1/COEFF_SCALE, for all or int64 (h, w)
 ) -> np.ndarray: # uint8 (5, h, w), in quarters of a step, at most 127
     "Slopes and curvatures of the picture that the means make: where they are large, details are likely."
     p = np.pad(means, 1, mode="edge")
@@ -150,7 +150,7 @@ class Known:
 
     def __init__(self,
         means: np.ndarray, # int32 (n, h, w), of each component, in 1/COEFF_SCALE
-        step_q: int, # quantiser step in 1/COEFF_SCALE
+        step_q: int | np.ndarray, # quantiser step in 1/COEFF_SCALE, for all blocks or int64 (h, w)
     ):
         ones = np.ones((1, *means.shape[1:]), np.uint8)
         # (name, component, diagonal) of a feature -> its rows in the blocks of each phase
@@ -207,7 +207,7 @@ def walk(
     "Go through all passes of a tile, from coarse to fine, and pause behind every segment."
     for level in range(LEVELS):
         tile.begin(level)
-        known = Known(tile.coeffs[level][:, 0], tile.step_q)
+        known = Known(tile.coeffs[level][:, 0], tile.local_step(level))
         for d in range(1, 2 * SIDES[level] - 1):
             for c in range(tile.n):
                 known.add(c, d, _code_diagonal(tile, known, level, c, d))
