@@ -126,7 +126,7 @@ def test_a_damaged_map_is_a_picture_all_the_same():
     codec, chunks, shape = opened(gc.encode(PHOTO[:200, :260], "hybrid", quality=40, networks="none"))
     rng, most = np.random.default_rng(3), round(tables.UNIT * 2 ** (FARTHEST / OCTAVE))
     found = set()
-    for k in range(60):
+    for k in range(24):
         hit = np.frombuffer(chunks[0].payload, np.uint8).copy()
         at = rng.integers(2, len(hit) if k % 2 else 30, rng.integers(1, 9))  # the map stands in front
         hit[at] ^= rng.integers(1, 256, at.size, dtype=np.uint8)
@@ -135,7 +135,7 @@ def test_a_damaged_map_is_a_picture_all_the_same():
         assert tables.UNIT**2 // most <= y.factors.min() and y.factors.max() <= most
         assert codec.decode_chunks(damaged, shape, strict=False).shape == shape
         found.add(y.factors.tobytes())
-    assert len(found) > 10  # the maps were hit indeed
+    assert len(found) > 6  # the maps were hit indeed
 
 
 def test_the_map_costs_little():

@@ -136,6 +136,7 @@ def changed(
         fields[name] = tuple(now.tolist()) if isinstance(fields[name], tuple) else float(now[0])
     return Allocation(**fields)
 
+# %% ../../nbs/64_hybrid_tuning.ipynb #a64e0035
 def read_log(
     path: Path, # log.jsonl
 ) -> list[dict]:
@@ -148,6 +149,7 @@ def read_log(
         rows.append(row | {"allocation": {k: tuple(v) if isinstance(v, list) else v for k, v in numbers}})
     return rows
 
+# %% ../../nbs/64_hybrid_tuning.ipynb #a64e0036
 def tune_allocation(
     folder: str | Path, # `train_photos`
     work: str | Path, # folder of the run: log.jsonl
