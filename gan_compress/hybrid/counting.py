@@ -32,6 +32,7 @@ FIT_MORE = 1.3 # price of a bit while counting, in that of the encoder: tables t
 STEPS = (5.0, 8.0, 13.0, 20.0, 32.0, 50.0, 80.0, 128.0) # grey levels; a file uses the tables of the nearest
 EYE_STEPS = (1.4, 2.2, 3.6, 6.0, 10.0, 16.0, 26.0, 42.0, 70.0) # with an allocation, which makes most steps coarser
 
+# %% ../../nbs/60_hybrid_counting.ipynb #9e8ccf45
 def training_pictures(
     folder: str | Path, # `train_photos`, with `bsds500/train` and `more`
     n: int = 24, # pictures from each source
@@ -135,9 +136,8 @@ def least_squares(
     from scipy.optimize import nnls
 
     def solve(gram, right):
-        squares, axes = np.linalg.eigh(gram) # of float32 products: some may lie a little below zero
-        lengths = np.sqrt(np.maximum(squares, 0) + 1e-5 * np.trace(gram) / len(gram) + 1e-9)
-        return nnls((axes * lengths).T, axes.T @ right / lengths)[0]
+        lower = np.linalg.cholesky(gram + np.eye(len(gram)) * (1e-5 * np.trace(gram) / len(gram) + 1e-9))
+        return nnls(lower.T, np.linalg.solve(lower, right))[0]
 
     flat = solve(gram, (features @ target).astype(np.float64))
     mean = np.maximum(flat.astype(np.float32) @ features, 0) + np.float32(0.01)
