@@ -6,7 +6,7 @@
 __all__ = ['EYE_WEIGHT', 'ERROR_WEIGHT', 'SLOPE', 'CODED', 'SHARE', 'STAGES', 'Batches', 'Stage', 'Fidelity', 'Joint',
            'Perceptual', 'square_errors', 'validate', 'save_weights', 'read_weights', 'load_weights', 'load_network',
            'one_by_one', 'StageRun', 'load_start', 'prepare_stage', 'resume_stage', 'train_round', 'keep_round',
-           'train_hybrid', 'narrow_weights', 'export_network']
+           'check_run', 'train_hybrid', 'narrow_weights', 'export_network']
 
 # %% ../../nbs/63_hybrid_training.ipynb #d716bb32
 import io
@@ -411,6 +411,26 @@ def keep_round(session: StageRun):
     write_atomic(folder / "log.json", json.dumps(log, indent=1).encode())
     save_checkpoint(folder / "last.npz", run, {"settings": session.settings, "log": log}) # until then all is redone
 
+# %% ../../nbs/63_hybrid_training.ipynb #2700af43
+def check_run(
+    settings: dict, # see `prepare_stage`
+    validation: int, # pictures
+    every: int, # steps of a round
+    analysis: str | Path | None, # weights of the analysis network
+):
+    "ValueError for settings of a run that cannot be."
+    stage, tune, rate, game, seed = (settings[k] for k in ("stage", "tune", "rate", "game", "seed"))
+    if stage not in STAGES: raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {stage!r}")
+    if tune not in TUNES: raise ValueError(f"tune must be one of {', '.join(TUNES)}, got {tune!r}")
+    if tune == "eye" and (STAGES[stage].codes or analysis is not None):
+        raise ValueError("files for the eye have no analysis network; the stage joint needs tune='error'")
+    counts = *(settings[k] for k in ("steps", "batch", "pairs")), validation, every
+    if min(counts) < 1:
+        raise ValueError("steps, batch, pairs, validation and every must be at least 1, got "
+                         "{}, {}, {}, {} and {}".format(*counts))
+    if not 0 < rate < float("inf") or not 0 <= game < float("inf") or seed < 0:
+        raise ValueError(f"rate must be above 0, game and seed at least 0, got {rate}, {game} and {seed}")
+
 # %% ../../nbs/63_hybrid_training.ipynb #70a19b09
 def train_hybrid(
     folder: str | Path, # of photographs, see `pairs.photographs`
@@ -432,17 +452,9 @@ def train_hybrid(
 ) -> list[dict]: # the log: step, losses, what `validate` says
     "Train a stage, or go on with it. ValueError for settings that cannot be, or a folder with a run of other settings."
     from tqdm.auto import tqdm
-    if stage not in STAGES: raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {stage!r}")
-    if tune not in TUNES: raise ValueError(f"tune must be one of {', '.join(TUNES)}, got {tune!r}")
-    if tune == "eye" and (STAGES[stage].codes or analysis is not None):
-        raise ValueError("files for the eye have no analysis network; the stage joint needs tune='error'")
-    if min(steps, batch, pairs, validation, every) < 1:
-        raise ValueError("steps, batch, pairs, validation and every must be at least 1, got "
-                         f"{steps}, {batch}, {pairs}, {validation} and {every}")
-    if not 0 < rate < float("inf") or not 0 <= game < float("inf") or seed < 0:
-        raise ValueError(f"rate must be above 0, game and seed at least 0, got {rate}, {game} and {seed}")
     settings = {"stage": stage, "steps": steps, "rate": rate, "batch": batch, "pairs": pairs, "game": game,
                 "seed": seed, "precision": precision, "tune": tune}
+    check_run(settings, validation, every, analysis)
     session = prepare_stage(Path(folder), Path(work), validation, start, analysis, progress, settings)
     resume_stage(session)
     log = session.log
