@@ -27,9 +27,9 @@ TINY = {
     "field_study": (
         dict(pictures=["page"], qualities=[10, 30, 60, 90], codecs=["avif", "jpeg"], eye=["ssimulacra2", "ms_ssim"],
              others=["ssim"], equal_rates=[0.5], equal_rate=0.5, judged=["hybrid", "avif", "jpeg"], detail="page",
-             jobs=1),
+             places=[["page", 60, 80]], beside=["hybrid", "jpeg"], jobs=1),
         ["rows.jsonl", "rows.csv.gz", "bd_rates_psnr.csv", "bd_rates_eye.csv", "bd_rate_over_time.svg",
-         "curves_psnr_ssimulacra2.svg", "equal_bytes.csv", "crops_at_0.5_bpp.png", "about.json"]),
+         "curves_psnr_ssimulacra2.svg", "equal_bytes.csv", "crops_at_0.5_bpp.png", "closer_page.png", "about.json"]),
     "hybrid_ablation": (
         dict(n_fit=1, n_test=1, fit_steps=[30], steps=[15, 25, 40, 60],
              parts=["edge filter", "rotation to the DCT", "three levels"], shrink_rates=[0.2]),
