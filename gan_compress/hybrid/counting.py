@@ -84,6 +84,7 @@ class Recorder(TileEncoder):
         self.notes.setdefault(p, []).append((features, v.astype(np.uint16), x.astype(np.float16)))
         return v
 
+# %% ../../nbs/60_hybrid_counting.ipynb #f0228439
 class Subject(NamedTuple):
     "A photograph, ready to be encoded."
     bands: np.ndarray # float32 (n, 64, h, w), from `analyse`
