@@ -202,7 +202,7 @@ def make_pairs(
         shards = []
         for first in tqdm(range(0, counts[part], SHARD), f"pairs, {part}", disable=not progress):
             last = min(first + SHARD, counts[part])
-            name = about if tune == "error" else f"{tune}_{about}"
+            name = about if tune == "error" else f"{tune}_{RELEASES[NEWEST[tune]].tables}_{about}"
             file = work / f"{name}_{part}_{seed}_{first:05d}_{last - first}.npz"
             made = read_pairs(file)
             if made is None:

@@ -89,7 +89,7 @@ class Release(NamedTuple):
         return ROLES if self.analysis else ROLES[1:]
 
 RELEASES = {0: Release(tables=1), 1: Release(tables=1, networks=1), 2: Release(tables=1, networks=2, analysis=True),
-            3: Release(tables=2, tune="eye"), 4: Release(tables=2, networks=2, tune="eye")}
+            3: Release(tables=2, tune="eye"), 4: Release(tables=2, networks=3, tune="eye")}
 NEWEST = {tune: max(k for k, r in RELEASES.items() if r.tune == tune) for tune in TUNES}
 
 def release_number(

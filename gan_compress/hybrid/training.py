@@ -271,7 +271,11 @@ def validate(
         return np.reshape(values, (4, -1, n))[..., ::-1]
 
     a, b = curves(none, before), curves(data, after)
-    bd = lambda k: float(np.mean([bjontegaard.bd_rate(*c, method="pchip") for c in zip(a[0], a[k], b[0], b[k])]))
+
+    def bd(k): # over the pictures whose values rise with the rate; the others have no such number
+        rising = [c for c in zip(a[0], a[k], b[0], b[k]) if min(np.diff(x).min() for x in c) > 0]
+        return float(np.mean([bjontegaard.bd_rate(*c, method="pchip") for c in rising])) if rising else float("nan")
+
     return {"bd_rate": bd(1), "bd_gmsd": bd(2), "bd_eye": bd(3), "gain": float(np.mean(b[1] - a[1])),
             "gmsd": float(after[1].mean()), "gmsd_none": float(before[1].mean())}
 
