@@ -103,6 +103,7 @@ def subject(
     choices = () if allocation is None else (allocation,)
     return Subject(bands, lagrange * bit_price(seen, *choices), step_cells(seen, *choices))
 
+# %% ../../nbs/60_hybrid_counting.ipynb #60rec001
 def record(
     subjects: list[Subject],
     step_q: int, # quantiser step in 1/COEFF_SCALE

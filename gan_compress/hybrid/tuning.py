@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIDE', 'AVIF_QUALITIES', 'METRICS', 'STEPS', 'ADDED', 'Judged', 'values', 'judged', 'pictures', 'more_bytes', 'coded',
-           'score', 'changed', 'read_log', 'tune_allocation']
+           'score', 'changed', 'read_log', 'tune_allocation', 'parts', 'worth_of_parts']
 
 # %% ../../nbs/64_hybrid_tuning.ipynb #a64e0004
 import json
@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .allocation import ALLOCATION, Allocation, band_scales
+from .allocation import ALLOCATION, KNOTS, Allocation, band_scales
 from .codec import render
 from .counting import subject
 from .lapped import COEFF_SCALE
 from .tables import NEWEST, RELEASES, choose_tables, load_tables
-from .tile import TileEncoder
+from .tile import LAGRANGE, TileEncoder
 from ..images import load, recode
 from ..metrics import gmsd, ms_ssim, psnr, ssimulacra2
 
@@ -92,8 +92,9 @@ def coded(
 ) -> tuple[float, np.ndarray]: # bytes, estimated; picture, drawn without networks
     "Code a square with any allocation."
     step_q, s = round(step * COEFF_SCALE), subject(image, allocation.lagrange, allocation)
-    tables = choose_tables(load_tables(RELEASES[NEWEST["eye"]].tables) if arrays is None else arrays, step_q)
-    tables = tables._replace(scales=band_scales(step, allocation).astype(np.int64))
+    eye = load_tables(RELEASES[NEWEST["eye"]].tables) # every file has its map
+    scales, local = (x.astype(np.int64) for x in (band_scales(step, allocation), eye["local"][:1]))
+    tables = choose_tables(eye if arrays is None else arrays, step_q)._replace(scales=scales, local=local)
     tile = TileEncoder(s.bands, step_q, tables, s.lagrange, s.cells).run()
     x_hat = render(tile.coeffs[-1], image.shape, step_q, tables.filters, factors=tile.factors)
     return sum(s.size for s in tile.segments()) + 22, x_hat # a file has some 22 bytes around that
@@ -104,12 +105,13 @@ STEPS = {40.0: 1.0, 20.0: 1.0, 9.0: 1.0, 3.5: 0.6, 1.8: 0.3} # grey levels: how 
 def score(
     subjects: list[Judged],
     allocation: Allocation,
+    arrays: dict[str, np.ndarray] | None = None, # of a file of tables, see `coded`
 ) -> dict[str, float]: # "score", and for each kind the logarithm of the ratio of bytes by each metric
     "Judge an allocation. What counts is SSIMULACRA 2; MS-SSIM, GMSD and PSNR stand guard."
     rows = {"photographs": [], "buildings": []}
     weights = np.array(list(STEPS.values())) / sum(STEPS.values())
     for s in subjects:
-        points = (coded(s.image, step, allocation) for step in STEPS)
+        points = (coded(s.image, step, allocation, arrays) for step in STEPS)
         ratios = [more_bytes(s.curve, np.array([np.log(n), *values(s.image, y)])) for n, y in points]
         rows[s.kind].append(weights @ ratios)
     found, total = {}, 0.
@@ -179,3 +181,26 @@ def tune_allocation(
             bar.update()
             bar.set_postfix(best=min(row["score"] for row in log))
     return Allocation(**min(log, key=lambda row: row["score"])["allocation"]), log
+
+# %% ../../nbs/64_hybrid_tuning.ipynb #a64e0043
+def parts() -> dict[str, tuple[Allocation, int]]: # label -> allocation, number of the file of tables
+    "The allocation, part by part: each row has what the row above has, and one thing more; the last row has one less."
+    a, flat, one = ALLOCATION, (0.,) * len(KNOTS), (1.,) * len(KNOTS)
+    none = Allocation(slope=flat, slope_chroma=0., cb=1., cr=1., coarse=1., coarse_chroma=one, masking=0., price=0.,
+                      lagrange=LAGRANGE)
+    luma = none._replace(slope=a.slope, coarse=a.coarse)
+    chroma = luma._replace(slope_chroma=a.slope_chroma, cb=a.cb, cr=a.cr, coarse_chroma=a.coarse_chroma)
+    price = chroma._replace(price=a.price, lagrange=a.lagrange)
+    return {"the same step everywhere": (none, 1), "coarser steps for high frequencies": (luma, 1),
+            "coarser steps for chroma": (chroma, 1), "price of a bit by activity": (price, 1),
+            "map of local steps": (a, 1), "tables counted anew": (a, 2),
+            "all of it without the map": (a._replace(masking=0.), 2)}
+
+def worth_of_parts(
+    subjects: list[Judged],
+    progress: bool = True, # show a bar
+) -> dict[str, dict[str, float]]: # for each of `parts` what `score` says
+    "What each part of the allocation is worth. Bytes are estimates, pictures are drawn without networks."
+    from tqdm.auto import tqdm
+    return {label: score(subjects, allocation, load_tables(number))
+            for label, (allocation, number) in tqdm(parts().items(), "parts", disable=not progress)}
