@@ -73,6 +73,7 @@ def _strip_activity(image, allocation):
     calm = np.log(blocks(variance ** -allocation.calm))
     return allocation.light / 255 * blocks(y) - 0.5 / allocation.calm * calm
 
+# %% ../../nbs/58_hybrid_allocation.ipynb #act00001
 def activity(
     image: np.ndarray, # uint8 (H, W) or (H, W, 3)
     allocation: Allocation = ALLOCATION,
