@@ -108,6 +108,13 @@ _STAGES = (                          # blocks, side of the filter, first stride,
     (1, 3, 1, 6, 320))
 _HEAD, _MIDDLE, _N = 1280, 8, 1280 + 480   # features of the head; block of the middle; features in all
 
+def _folded(weights, conv, norm):
+    "Weights and biases, float64, of a convolution with its batch normalisation folded in."
+    gamma, beta, mean, variance = (weights[f"{norm}.{part}"].astype(np.float64)
+                                   for part in ("weight", "bias", "running_mean", "running_var"))
+    scale = gamma / np.sqrt(variance + 1e-3)
+    return weights[f"{conv}.weight"].astype(np.float64) * scale[:, None, None, None], beta - mean * scale
+
 class _Graph:
     "An ONNX graph under construction; every method adds nodes and returns the name of their output."
 
@@ -129,17 +136,32 @@ class _Graph:
 
     def conv(self, x, conv, norm, stride=1, relu=True):
         "A convolution with its batch normalisation folded in, and ReLU6."
-        w = self.weights[f"{conv}.weight"].astype(np.float64)
-        gamma, beta, mean, variance = (self.weights[f"{norm}.{part}"].astype(np.float64)
-                                       for part in ("weight", "bias", "running_mean", "running_var"))
-        scale = gamma / np.sqrt(variance + 1e-3)
-        inputs = [x, self.constant(f"{conv}.w", w * scale[:, None, None, None]),
-                  self.constant(f"{conv}.b", beta - mean * scale)]
+        w, b = _folded(self.weights, conv, norm)
+        inputs = [x, self.constant(f"{conv}.w", w), self.constant(f"{conv}.b", b)]
         y = self.add("Conv", inputs, conv, kernel_shape=w.shape[2:], strides=[stride] * 2, auto_pad="SAME_UPPER",
                      group=len(w) if w.shape[1] == 1 else 1)
         return self.add("Clip", [y, "zero", "six"], f"{conv}.relu6") if relu else y
 
 # %% ../nbs/04_features.ipynb #afabf238
+def _layers(
+    g,   # whose `conv` makes a layer
+    x,   # the scaled picture
+    add, # function: two layers and a name -> their sum
+) -> list: # what comes out of stages 2 and 3, of the depthwise layer of block `_MIDDLE` and of the head
+    "The layers of the network, one after the other."
+    ends, i = [], 0
+    x = g.conv(x, "_conv_stem", "_bn0", 2)
+    for stage, (n, _, stride, widen, _) in enumerate(_STAGES, 1):
+        for k in range(n):
+            b, y = f"_blocks.{i}", x
+            if widen > 1: y = g.conv(y, f"{b}._expand_conv", f"{b}._bn0")
+            y = g.conv(y, f"{b}._depthwise_conv", f"{b}._bn1", 1 if k else stride)
+            if i == _MIDDLE: ends.append(y)
+            y = g.conv(y, f"{b}._project_conv", f"{b}._bn2", relu=False)
+            x, i = add(y, x, b) if k else y, i + 1
+        if stage in (2, 3): ends.append(x)
+    return [*ends, g.conv(x, "_conv_head", "_bn1")]
+
 def _build(
     weights: dict, # name -> array, from `_load_weights`
 ) -> bytes:        # an ONNX file: uint8 (N, 224, 224, 3) RGB -> float32 (N, D)
@@ -149,23 +171,14 @@ def _build(
     x = g.add("Cast", ["pictures"], "floats", to=TensorProto.FLOAT)
     x = g.add("Sub", [x, g.constant("mean", 127)], "centred")
     x = g.add("Div", [x, g.constant("deviation", 128)], "scaled")
-    x = g.conv(g.add("Transpose", [x], "planes", perm=[0, 3, 1, 2]), "_conv_stem", "_bn0", 2)
-    i = 0
-    for n, _, stride, widen, _ in _STAGES:
-        for k in range(n):
-            b, y = f"_blocks.{i}", x
-            if widen > 1: y = g.conv(y, f"{b}._expand_conv", f"{b}._bn0")
-            y = g.conv(y, f"{b}._depthwise_conv", f"{b}._bn1", 1 if k else stride)
-            if i == _MIDDLE: middle = y
-            y = g.conv(y, f"{b}._project_conv", f"{b}._bn2", relu=False)
-            x, i = g.add("Add", [y, x], b) if k else y, i + 1
-    x = g.conv(x, "_conv_head", "_bn1")
-    means = [g.add("GlobalAveragePool", [y], f"{y}.mean") for y in (x, middle)]
+    x = g.add("Transpose", [x], "planes", perm=[0, 3, 1, 2])
+    ends = _layers(g, x, lambda y, x, name: g.add("Add", [y, x], name))
+    means = [g.add("GlobalAveragePool", [y], f"{y}.mean") for y in (ends[-1], ends[-2])]
     means[1] = g.add("Mul", [means[1], g.constant("weight", 2)], "weighted")
     g.add("Flatten", [g.add("Concat", means, "means", axis=1)], "features")
-    ends = [helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["n", _SIDE, _SIDE, 3])], [
-        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", _N])]
-    graph = helper.make_graph(g.nodes, "imagenet-lite0", *ends, g.constants)
+    pictures = helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["n", _SIDE, _SIDE, 3])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", _N])
+    graph = helper.make_graph(g.nodes, "imagenet-lite0", [pictures], [features], g.constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
 
 # %% ../nbs/04_features.ipynb #aebe3777

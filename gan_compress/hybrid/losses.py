@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ANALYSIS', 'RGB', 'WINDOW', 'conv', 'residual_network', 'patterns', 'synthesis', 'squared_error', 'coding_costs',
-           'soft_quantise', 'ssimulacra2_loss', 'gmsd_loss', 'critic']
+           'soft_quantise', 'ssimulacra2_loss', 'gmsd_loss', 'critic', 'imagenet_layers', 'feature_loss']
 
 # %% ../../nbs/62_hybrid_losses.ipynb #a271dd02
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import keras
 import numpy as np
@@ -17,6 +17,7 @@ from .lapped import COEFF_SCALE, LAPPED, SAMPLE_SCALE
 from .networks import CHROMA, KNOTS, MEANS, N_BANDS
 from .tables import N_SYMBOLS, load_tables, tables_for, to_symbols
 from .tile import LAGRANGE
+from ..features import _folded, _layers, _load_weights
 from ..metrics import _CONES, _COSINES, _WEIGHTS, _XYB
 
 # %% ../../nbs/62_hybrid_losses.ipynb #0e5cab39
@@ -182,3 +183,37 @@ def critic(
         y = layers.LeakyReLU(.2)(norm(layers.Conv2D(channels << min(k, 1), kernel, 2, "same"))(y))
         inner.append(y)
     return keras.Model(x, [norm(layers.Conv2D(1, 3, padding="same", dtype="float32"))(y), *inner], name="critic")
+
+# %% ../../nbs/62_hybrid_losses.ipynb #lite0002
+class _KerasLayers:
+    "Makes the layers of `features._layers` with fixed weights."
+
+    def __init__(self): self.weights = _load_weights()
+
+    def conv(self, x, conv, norm, stride=1, relu=True):
+        "A convolution with its batch normalisation folded in, and ReLU6."
+        w, b = _folded(self.weights, conv, norm)
+        kind = layers.DepthwiseConv2D if w.shape[1] == 1 else partial(layers.Conv2D, len(w))
+        layer = kind(w.shape[2:], strides=stride, padding="same", trainable=False)
+        y = layer(x)
+        w = w.transpose(2, 3, 0, 1) if w.shape[1] == 1 else w.transpose(2, 3, 1, 0)
+        layer.set_weights([w, b])
+        return layers.ReLU(6)(y) if relu else y
+
+@lru_cache
+def imagenet_layers() -> keras.Model: # (B, H, W, 3), RGB in grey levels -> four layers, from fine to coarse
+    "EfficientNet-Lite0. ValueError with the remedy where the extra `judge` is not installed."
+    x = keras.Input((None, None, 3))
+    return keras.Model(x, _layers(_KerasLayers(), (x - 127) / 128, lambda y, x, _: y + x), name="lite0")
+
+def feature_loss(
+    network: keras.Model, # from `imagenet_layers`
+    x, # tensor (B, H, W, 3), the true Y - 128, Cb, Cr in grey levels
+    y, # likewise, the decoded one
+): # tensor (B,), 0..16
+    "Squared distance between the scaled features, mean over places, summed over the layers."
+    def scaled(x):
+        seen = network(ops.clip((x + np.float32([128, 0, 0])) @ RGB, 0, 255))
+        return [ops.cast(f, "float32") / ops.sqrt(ops.sum(ops.cast(f, "float32") ** 2, -1, keepdims=True) + 1e-3)
+                for f in seen]
+    return sum(ops.mean(ops.sum((a - b) ** 2, -1), (1, 2)) for a, b in zip(scaled(x), scaled(y)))

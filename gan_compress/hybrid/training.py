@@ -22,7 +22,7 @@ from keras import ops
 from ..gan.models import policy
 from ..gan.step import BACKEND, SteppedModel, TwoOptimizers, apply_gradients, move_average, use_jit
 from ..gan.step import check_same_settings, load_checkpoint, read_checkpoint, save_checkpoint, value_and_grad
-from .losses import ANALYSIS, RGB, critic, gmsd_loss, residual_network
+from .losses import ANALYSIS, RGB, critic, feature_loss, gmsd_loss, imagenet_layers, residual_network
 from .losses import soft_quantise, squared_error, ssimulacra2_loss, synthesis
 from .networks import CHROMA, KNOTS, MEANS, N_BANDS
 from .pairs import VALIDATION_STEPS, arrange, arrange_for_coding
@@ -81,10 +81,11 @@ class Stage(SteppedModel):
         seed: int = 0, # of the first weights
         precision: str = "float32", # see `gan.models.policy`
         tune: str = "error", # "eye": SSIMULACRA 2 counts too
+        features: float = 0., # weight of `feature_loss` in the perceptual stage
     ):
-        super().__init__((*self.reported, "ssimulacra2") if tune == "eye" else self.reported)
+        super().__init__([*self.reported, *["ssimulacra2"] * (tune == "eye"), *["features"] * (features > 0)])
         keras.utils.set_random_seed(seed)
-        self.game, self.ema, self.tune = game, ema, tune
+        self.game, self.ema, self.tune, self.features = game, ema, tune, features
         with policy(precision):
             self.generator, self.average = (residual_network(bias=self.bias) for _ in range(2))
             self.add_networks()
@@ -193,9 +194,11 @@ class Perceptual(Stage):
     "A generator without biases learns from a critic."
     reported = ("error", "gmsd", "g_loss", "d_loss", "matching")
     bias, keeps_all = False, True
-    gmsd_weight, matching_weight = 30., 1.
+    gmsd_weights, matching_weight = {"error": 30., "eye": 10.}, 1. # SSIMULACRA 2 knows much of what GMSD knows
 
-    def add_networks(self): self.critic = critic()
+    def add_networks(self):
+        self.critic = critic()
+        if self.features: imagenet_layers() # it is made once, it is not trained, and no checkpoint holds it
 
     @property
     def critic_variables(self): return self.critic.trainable_variables
@@ -210,14 +213,17 @@ class Perceptual(Stage):
         far, report = self.fidelity(x, added)
         decoded, step = synthesis(x["decoded"]), x["step"][:, None, None, None]
         fake, real = (synthesis(x["local"] * bands) for bands in (added, x["missing"]))
-        luma = [(decoded + step * rest)[:, 8:-8, 8:-8, :1] + 128 for rest in (real, fake)]
-        deviation = ops.mean(gmsd_loss(*luma))
+        pixels = [(decoded + step * rest)[:, 8:-8, 8:-8] for rest in (real, fake)]
+        deviation = ops.mean(gmsd_loss(*(p[..., :1] + 128 for p in pixels)))
         logits, *inner = self.critic_outputs(decoded, fake, training=False)
         _, *true = self.critic_outputs(decoded, real, training=False)
         game = ops.mean(ops.softplus(-logits))
         matching = sum(ops.mean(ops.abs(a - ops.stop_gradient(b))) for a, b in zip(inner, true)) / len(inner)
-        total = far + (self.game * game + self.gmsd_weight * deviation + self.matching_weight * matching)
-        return total, report | {"gmsd": deviation, "g_loss": game, "matching": matching}
+        total = far + (self.game * game + self.gmsd_weights[self.tune] * deviation + self.matching_weight * matching)
+        report = report | {"gmsd": deviation, "g_loss": game, "matching": matching}
+        if not self.features: return total, report
+        seen = ops.mean(feature_loss(imagenet_layers(), *pixels))
+        return total + self.features * seen, report | {"features": seen}
 
     def critic_loss(self, x, added):
         decoded = synthesis(x["decoded"])
@@ -356,14 +362,15 @@ def prepare_stage(
     start: Path | None, # weights to begin with, see `train_hybrid`
     analysis: Path | None, # weights of the analysis network
     progress: bool, # show bars
-    settings: dict, # stage, steps, rate, batch, pairs, game, seed, precision, tune
+    settings: dict, # stage, steps, rate, batch, pairs, game, features, seed, precision, tune
 ) -> StageRun:
     "Everything that a run needs at its beginning. ValueError if the folder holds a run of other settings."
     stage, steps, rate, seed = (settings[k] for k in ("stage", "steps", "rate", "seed"))
     schedule = keras.optimizers.schedules.CosineDecay(
         rate / 10, steps, alpha=.05, warmup_target=rate, warmup_steps=min(200, steps))
     tune = settings["tune"]
-    run = STAGES[stage](schedule, settings["game"], seed=seed, precision=settings["precision"], tune=tune)
+    about = {k: settings[k] for k in ("game", "seed", "precision", "tune", "features")}
+    run = STAGES[stage](schedule, **about)
     if stage != "fidelity" and start is None: start = work / "fidelity" / "best.npz"
     load_start(run, start, analysis)
     crc = None if analysis is None else zlib.crc32(Path(analysis).read_bytes())
@@ -423,7 +430,7 @@ def check_run(
     analysis: str | Path | None, # weights of the analysis network
 ):
     "ValueError for settings of a run that cannot be."
-    stage, tune, rate, game, seed = (settings[k] for k in ("stage", "tune", "rate", "game", "seed"))
+    stage, tune, rate, seed = (settings[k] for k in ("stage", "tune", "rate", "seed"))
     if stage not in STAGES: raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {stage!r}")
     if tune not in TUNES: raise ValueError(f"tune must be one of {', '.join(TUNES)}, got {tune!r}")
     if tune == "eye" and (STAGES[stage].codes or analysis is not None):
@@ -432,8 +439,11 @@ def check_run(
     if min(counts) < 1:
         raise ValueError("steps, batch, pairs, validation and every must be at least 1, got "
                          "{}, {}, {}, {} and {}".format(*counts))
-    if not 0 < rate < float("inf") or not 0 <= game < float("inf") or seed < 0:
-        raise ValueError(f"rate must be above 0, game and seed at least 0, got {rate}, {game} and {seed}")
+    weights = settings["game"], settings["features"]
+    if not 0 < rate < float("inf") or not all(0 <= w < float("inf") for w in weights) or seed < 0:
+        raise ValueError("rate must be above 0, game, features and seed at least 0, got "
+                         "{}, {}, {} and {}".format(rate, *weights, seed))
+    if settings["features"]: imagenet_layers() # ValueError without the extra
 
 # %% ../../nbs/63_hybrid_training.ipynb #70a19b09
 def train_hybrid(
@@ -449,6 +459,7 @@ def train_hybrid(
     start: str | Path | None = None, # weights to begin with; None: fidelity's of this run, none for fidelity itself
     analysis: str | Path | None = None, # weights of the analysis network; None: latents are the bands themselves
     game: float = .05, # weight of the critic's verdict in the perceptual stage
+    features: float = 0., # weight of `feature_loss` there; above 0 it needs the extra `judge`
     seed: int = 0, # of pairs, weights and order
     precision: str = "float32", # "bfloat16" on a GPU
     tune: str = "eye", # what the files are made for, one of `TUNES`
@@ -457,7 +468,7 @@ def train_hybrid(
     "Train a stage, or go on with it. ValueError for settings that cannot be, or a folder with a run of other settings."
     from tqdm.auto import tqdm
     settings = {"stage": stage, "steps": steps, "rate": rate, "batch": batch, "pairs": pairs, "game": game,
-                "seed": seed, "precision": precision, "tune": tune}
+                "features": features, "seed": seed, "precision": precision, "tune": tune}
     check_run(settings, validation, every, analysis)
     session = prepare_stage(Path(folder), Path(work), validation, start, analysis, progress, settings)
     resume_stage(session)
