@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RESUMABLE', 'app', 'EXTRA', 'SHOWN', 'CSS', 'encode', 'decode', 'inspect', 'codecs', 'compare', 'benchmark', 'plot',
-           'bench', 'fuzz', 'train_gan', 'generate', 'evaluate_gan', 'train_hybrid', 'export_hybrid', 'tune_hybrid',
-           'study']
+           'bench', 'fuzz', 'train_gan', 'generate', 'evaluate_gan', 'pack_photos', 'pairs_of_photos', 'train_hybrid',
+           'export_hybrid', 'tune_hybrid', 'study']
 
 # %% ../nbs/71_cli.ipynb #4061fedb
 import glob
@@ -75,7 +75,7 @@ def _output_closed():
         raise
 
 # %% ../nbs/71_cli.ipynb #8bd3ce94
-RESUMABLE = ("benchmark", "study", "train-gan", "train-hybrid", "tune-hybrid")  # they go on where they were stopped
+RESUMABLE = ("benchmark", "study", "train-gan", "make-pairs", "train-hybrid", "tune-hybrid") # they can be continued
 
 class _Group(TyperGroup):
     "Turns the errors that the package raises on purpose, and wrong options, into one line and exit code 2."
@@ -944,6 +944,43 @@ def evaluate_gan(
             from gan_compress.gan.training import evaluate_run as evaluate
     print(evaluate(generated, real, held_out, **_given(n=n, size=size)).table().round(4).to_string())
 
+# %% ../nbs/71_cli.ipynb #packcli2
+@app.command()
+def pack_photos(
+    photos: Annotated[Path, typer.Argument(help="Folder of photographs of at least 256x256 pixels.")],
+    output: Annotated[Path, typer.Argument(help="The new folder.")],
+    mib: Annotated[Optional[float], typer.Option(
+        help="What all files together may be, in units of 1048576 bytes [default: 40.0].")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
+):
+    """Copy the photographs that the hybrid codec's networks learn from, small enough to travel."""
+    from gan_compress.hybrid.pairs import pack_photographs
+    _check_jobs(jobs)
+    _check_folder(output)
+    n, size, (side, quality) = pack_photographs(
+        photos, output, jobs=jobs, progress=sys.stderr.isatty(), **_given(mib=mib))
+    print(f"{output}: {n} pictures, {size/2**20:.1f} MiB, shorter side at most {side} pixels, quality {quality}")
+
+@app.command(name="make-pairs")
+def pairs_of_photos(
+    photos: Annotated[Path, typer.Argument(help="Folder of photographs of at least 256x256 pixels.")],
+    run: Annotated[Path, typer.Argument(help="Folder of the run that will train; pairs in it stay.")],
+    pairs: Annotated[int, typer.Option(help="Pairs to train on.")] = 2400,
+    validation: Annotated[int, typer.Option(help="Photographs to validate on.")] = 24,
+    seed: Annotated[int, typer.Option(help="Of the pairs.")] = 0,
+    tune: Annotated[str, typer.Option(help="What the files are made for, eye or error.")] = "eye",
+    jobs: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
+):
+    """Make what train-hybrid learns from: pairs of decoded and true pictures."""
+    from gan_compress.hybrid.pairs import make_pairs
+    from gan_compress.hybrid.tables import TUNES
+    _check_jobs(jobs)
+    _check_folder(run)
+    if tune not in TUNES: raise ValueError(f"--tune must be one of {', '.join(TUNES)}, got {tune!r}")
+    made = make_pairs(photos, run/"pairs", pairs, validation, seed, sys.stderr.isatty(), tune=tune, jobs=jobs)
+    train, held = (len(part.get("steps", ())) for part in made)
+    print(f"{run/'pairs'}: {train} pairs to train on, {held} to validate on")
+
 # %% ../nbs/71_cli.ipynb #c8d2e3f4
 @app.command()
 def train_hybrid(
@@ -963,17 +1000,24 @@ def train_hybrid(
         help="analysis.npz of a joint stage: train on files that this network makes.")] = None,
     game: Annotated[Optional[float], typer.Option(
         help="Weight of the critic's verdict in the perceptual stage [default: 0.05].")] = None,
+    features: Annotated[Optional[float], typer.Option(
+        help="Weight there of what a network for photographs sees; needs the extra judge [default: 0.0].")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Of pairs, weights and order [default: 0].")] = None,
     precision: Annotated[Optional[str], typer.Option(help="float32, or bfloat16 on a GPU [default: float32].")] = None,
     tune: Annotated[Optional[str], typer.Option(
         help="What the files are made for, eye or error; joint needs error [default: eye].")] = None,
+    minutes: Annotated[Optional[float], typer.Option(
+        help="Time for the whole command; --steps is then a limit [default: as long as the steps take].")] = None,
+    jobs: Annotated[Optional[int], typer.Option(help="Processes that make pairs [default: 1].")] = None,
 ):
     """Train the networks of the hybrid codec, one stage at a time, or go on with a stage."""
+    if jobs is not None: _check_jobs(jobs)
     with _keras_needed():
         from gan_compress.hybrid import training
     log = training.train_hybrid(photos, run, **_given(
         stage=stage, steps=steps, rate=rate, batch=batch, pairs=pairs, validation=validation, every=every,
-        start=start, analysis=analysis, game=game, seed=seed, precision=precision, tune=tune))
+        start=start, analysis=analysis, game=game, features=features, seed=seed, precision=precision, tune=tune,
+        minutes=minutes, jobs=jobs))
     last = log[-1]
     seen = "" if tune == "error" else f"by SSIMULACRA 2 {last['bd_eye']:+.2f} %, "
     print(f"{run/(stage or 'fidelity')}: best.npz, last.npz, log.json; step {last['step']}: "
