@@ -669,7 +669,7 @@ def test_defaults_in_the_help_are_those_of_the_functions():
     from gan_compress.gan import evaluation, training
     from gan_compress.hybrid.training import train_hybrid
     from gan_compress.hybrid.tuning import tune_allocation
-    assert_same_defaults(cli.train_hybrid, train_hybrid, n=11)
+    assert_same_defaults(cli.train_hybrid, train_hybrid, n=13)
     assert_same_defaults(cli.tune_hybrid, tune_allocation, n=4)
     assert_same_defaults(cli.evaluate_gan, evaluation.evaluate, training.evaluate_run, n=1)
     assert_same_defaults(cli.train_gan, training.train, datasets.load, datasets.hide_labels, n=7, labelled="fraction")

@@ -127,6 +127,63 @@ def stages_for_the_eye(photos, work):
     return logs
 
 
+def pretended(minutes, steps, every, slow, compiles=20., validation=9.):
+    "Rows (step, seconds, share) and rates of a run on a clock that is pretended; `slow` seconds a step."
+    import time
+    from types import SimpleNamespace
+
+    from gan_compress.hybrid import training
+    clock, rates, real = [100.], [], training.train_steps
+
+    def train_steps(session, first, n):
+        rates.append(session.stage.optimizer.g.learning_rate)
+        clock[0] += n * slow + (compiles if len(rates) == 1 else 0)
+        return {"error": 1.}
+
+    training.time, training.train_steps = SimpleNamespace(monotonic=lambda: clock[0]), train_steps
+    stage = SimpleNamespace(optimizer=SimpleNamespace(g=SimpleNamespace(learning_rate=None)))
+    session = SimpleNamespace(budget=training.Budget(minutes, clock[0]), stage=stage, log=[],
+                              settings={"steps": steps, "rate": 1.})
+    session.budget.reserve = validation
+    try:
+        while not training.is_finished(session):
+            done = session.log[-1]["step"] if session.log else 0
+            n, _ = training.spend_budget(session, done, every)
+            clock[0] += validation
+            session.log.append({"step": done + n} | session.budget.used())
+    finally:
+        training.time, training.train_steps = time, real
+    return [(row["step"], 60 * row["minutes"], row["share"]) for row in session.log], rates
+
+
+def budgets(photos, work):
+    "Runs with a budget: on a pretended clock; on the real one; ended by the steps; and gone on with."
+    from gan_compress.hybrid import training
+    common = dict(batch=1, pairs=3, validation=1, progress=False, rate=1e-3)
+    sums = [pretended(4., 10**6, 2000, .05), pretended(4., 1000, 250, .1), pretended(.1, 100, 10, 1.)]
+    real = training.train_hybrid(photos, work, minutes=.2, every=10**6, **common)
+    again = training.train_hybrid(photos, work, minutes=.2, every=10**6, **common)            # the time is used
+    rates, fit = [], training.Fidelity.fit
+
+    def watched(self, *arguments, **options):
+        rates.append(float(self.optimizer.g.learning_rate))
+        return fit(self, *arguments, **options)
+
+    training.Fidelity.fit = watched
+    settings, place, begun = dict(minutes=60., steps=8, every=4), Path(work) / "steps", Path(work) / "begun"
+    place.mkdir()
+    (place / "pairs").symlink_to(Path(work) / "pairs")
+    few, straight = training.train_hybrid(photos, place, **settings, **common), list(rates)
+    shutil.copytree(place, begun, symlinks=True)
+    stage = training.Fidelity(1e-3, tune="eye")
+    about = training.load_checkpoint(begun / "fidelity" / "last.npz", stage)
+    row = few[0] | {"minutes": 59.9, "share": .75}                      # as if nearly all the time had been used
+    training.save_checkpoint(begun / "fidelity" / "last.npz", stage, about | {"log": [row]})
+    rates.clear()
+    resumed = training.train_hybrid(photos, begun, **settings, **common)
+    return dict(sums=sums, real=real, again=again, few=few, straight=straight, resumed=resumed, rest=rates)
+
+
 WRONG = {                                      # words of a command -> what it has to say; {0} is a folder
     "train-hybrid {0}/nothing {0}/run": "give the folder that holds the photographs",
     "train-hybrid {0} {0}/run --stage both": "stage must be one of fidelity, joint, perceptual",
@@ -136,6 +193,14 @@ WRONG = {                                      # words of a command -> what it h
     "train-hybrid {0} {0}/run --tune film": "tune must be one of eye, error, got 'film'",
     "train-hybrid {0} {0}/run --steps 0": "must be at least 1",
     "train-hybrid {0} {0}/run --precision half": "precision must be 'float32' or 'bfloat16'",
+    "train-hybrid {0} {0}/run --minutes 0": "minutes must be above 0, got 0.0",
+    "train-hybrid {0} {0}/run --minutes nan": "minutes must be above 0, got nan",
+    "train-hybrid {0} {0}/run --features -1": "game, features and seed at least 0, got 0.0012, 0.05, -1.0 and 0",
+    "train-hybrid {0} {0}/run --jobs 0": "--jobs must be at least 1, or -1 for one per core, got 0",
+    "make-pairs {0} {0}/run --tune film": "--tune must be one of eye, error, got 'film'",
+    "make-pairs {0} {0}/run --jobs 0": "--jobs must be at least 1, or -1 for one per core, got 0",
+    "pack-photos {0} {0}/run --mib 0": "mib must be above 0, got 0.0",
+    "pack-photos {0} {0}": "is there already: give a new folder",
     "export-hybrid {0}/nothing.npz {0}/x.onnx": "nothing.npz",
     "export-hybrid {0}/other.npz {0}/x.onnx": "another architecture",
     "export-hybrid {0}/other.npz {0}/other.npz": "should end in .onnx",
@@ -375,7 +440,7 @@ def test_all_stages(backend, tmp_path):
     assert all(np.isfinite(list(run[-1].values())).all() for run in result["half"])
     refused = result["refused"]
     reasons = ("give another folder", "stage must be", "at least 1", "no weights to begin with", "rate must be above 0",
-               "rate must be above 0", "game and seed at least 0", "game and seed at least 0", "at least 1",
+               "rate must be above 0", "seed at least 0", "seed at least 0", "at least 1",
                "cut.npz is no file of weights, or a damaged one", "tune must be one of eye, error",
                "the stage joint needs tune='error'", "have no analysis network", "give another folder")
     for said, reason in zip(refused, reasons, strict=True): assert reason in said
@@ -397,6 +462,75 @@ def test_the_stages_for_the_eye(backend, tmp_path):
         assert all(np.isfinite(list(row.values())).all() and row["ssimulacra2"] < 100 for row in log["straight"])
     assert logs["perceptual"]["straight"][-1]["d_loss"] > 0
     assert {p.name for p in (tmp_path / "run/perceptual").glob("step_*")} == {"step_000001.npz", "step_000002.npz"}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_budget_ends_in_time_and_its_rate_with_it(backend, tmp_path):
+    save_photos(tmp_path / "photos")
+    result = child("budgets", tmp_path / "photos", tmp_path / "run", KERAS_BACKEND=backend)
+    for (rows, rates), seconds in zip(result["sums"], (240, 240, 6)):
+        _, spent, share = rows[-1]
+        assert share == 1 and max(rates) <= 1 and rates[0] == pytest.approx(.1)
+        assert spent < seconds + 1 or len(rates) == 1                   # at least one step is made
+        if len(rates) > 1:
+            peak = int(np.argmax(rates))
+            assert max(rates) > .95 and .05 < rates[-1] < .053
+            assert (np.diff(rates[:peak + 1]) >= 0).all() and (np.diff(rates[peak:]) <= 0).all()
+    (long, _), (limited, _), (hopeless, _) = result["sums"]
+    assert len(long) == 2 and long[-1][1] > 237 and limited[-1][0] == 1000 and limited[-1][1] < 200
+    assert [row[0] for row in limited] == [250, 500, 750, 1000] and hopeless[0][0] == 1
+    assert result["again"] == result["real"] and result["real"][-1]["share"] == 1
+    assert [row["step"] for row in result["few"]] == [4, 8] and result["few"][-1]["share"] == 1
+    assert len(result["straight"]) == 8 and result["straight"][-1] < 1e-4
+    row = result["resumed"][-1]
+    assert len(result["resumed"]) == 2 and row["share"] == 1 and 59.9 < row["minutes"] and 4 < row["step"] <= 8
+    assert max(result["rest"]) < 3e-4                                   # it goes on at the share that was used
+
+
+def test_pairs_are_the_same_whoever_makes_them(tmp_path, monkeypatch):
+    from gan_compress.hybrid import pairs
+    save_photos(tmp_path / "photos")
+    (tmp_path / "photos" / "damaged.png").write_bytes((tmp_path / "photos" / "0_0.png").read_bytes()[:5000])
+    monkeypatch.setattr(pairs, "SHARD", 2)
+    made = {}
+    for jobs in (1, 2):
+        with pytest.warns(UserWarning, match="damaged.png"):
+            made[jobs] = pairs.make_pairs(tmp_path / "photos", tmp_path / f"{jobs}", 40, 1, progress=False, jobs=jobs)
+    assert all(np.array_equal(a[k], b[k]) for a, b in zip(made[1], made[2]) for k in ("pairs", "steps", "bpp"))
+    files = {jobs: {p.name: p.read_bytes() for p in (tmp_path / f"{jobs}").iterdir()} for jobs in made}
+    assert files[1] == files[2] and len(files[1]) == 23
+    for jobs in (0, -2):
+        with pytest.raises(ValueError, match=f"jobs must be at least 1, or -1 for one per core, got {jobs}"):
+            pairs.make_pairs(tmp_path / "photos", tmp_path / "none", jobs=jobs)
+
+
+def test_packed_photographs_are_those_that_were_there(tmp_path):
+    from gan_compress.hybrid import pairs
+    save_photos(tmp_path / "plain")
+    for k, x in enumerate(load(p) for p in sorted((tmp_path / "plain").iterdir())):
+        folder, suffix = (("bsds500/train", "jpg"), ("bsds500/val", "jpg"), ("bsds500/test", "jpg"),
+                          ("architecture", "webp"), ("more", "webp"))[k % 5]
+        (tmp_path / "photos" / folder).mkdir(parents=True, exist_ok=True)
+        save(tmp_path / "photos" / folder / f"{'cid22' * (k % 2)}_{k}.{suffix}", x)
+    save(tmp_path / "plain" / "0_01.png", sample("coffee")[:100, :100])                  # too small for a square
+    for name, jobs in (("photos", 1), ("plain", 2)):
+        there, out = tmp_path / name, tmp_path / f"{name}_packed"
+        n, size, _ = pairs.pack_photographs(there, out, .5, jobs, progress=False)
+        packed = [p for p in out.rglob("*") if p.is_file()]
+        assert n == len(packed) and size == sum(p.stat().st_size for p in packed) <= .5 * 2**20
+        assert all(min(load(p).shape[:2]) >= pairs.SQUARE for p in packed)
+        for part in ("train", "validation"):
+            before, after = ([p.name.split(".")[0] for p in pairs.photographs(place, part, True)]
+                             for place in (there, out))
+            assert before == after
+    whole = (tmp_path / "plain" / "0_0.png").read_bytes()
+    (tmp_path / "plain" / "0_0.png").write_bytes(whole[:len(whole) // 2])
+    with pytest.warns(UserWarning, match="0_0.png is left out: it is damaged"):
+        assert pairs.pack_photographs(tmp_path / "plain", tmp_path / "few", .5, progress=False)[0] == n - 1
+    assert not (tmp_path / "photos_packed" / "bsds500" / "test").exists()
+    with pytest.raises(ValueError, match="pictures do not fit into 0.01 MiB"):
+        pairs.pack_photographs(tmp_path / "photos", tmp_path / "none", .01, progress=False)
+    assert not (tmp_path / "none").exists()
 
 
 def test_wrong_commands_get_one_sentence(tmp_path):

@@ -301,9 +301,10 @@ def make_pairs(
     work, shards, todo = Path(work), {"train": {}, "validation": {}}, []
     counts = {"train": n, "validation": n_validation * len(VALIDATION_STEPS[tune])}
     name = about if tune == "error" else f"{tune}_{RELEASES[NEWEST[tune]].tables}_{about}"
+    parts = {part: photographs(folder, part, tune == "eye") for part in counts}
     work.mkdir(parents=True, exist_ok=True)
     for part, made in shards.items():
-        paths, pictures = photographs(folder, part, tune == "eye"), n_validation * (part == "validation")
+        paths, pictures = parts[part], n_validation * (part == "validation")
         for first in range(0, counts[part], SHARD):
             last = min(first + SHARD, counts[part])
             file = work / f"{name}_{part}_{seed}_{first:05d}_{last - first}.npz"

@@ -252,24 +252,22 @@ STAGES = {"fidelity": Fidelity, "joint": Joint, "perceptual": Perceptual}
 
 # %% ../../nbs/63_hybrid_training.ipynb #05c52320
 class Judge(keras.Model):
-    "Measures coded squares against the true ones, with a generator or without. It is compiled once."
+    "Measures what is left to add to coded squares. It is compiled once, for all networks."
 
-    def __init__(self, generator=None):
+    def __init__(self):
         super().__init__()
-        self.generator = generator
         self.compile(jit_compile=use_jit())
         self.built = True
 
     def call(self, x):
-        left, step = x["missing"], x["step"][:, None, None, None]
-        if self.generator is not None: left = left - self.generator([x[k] for k in ("filtered", "coded", "gains")])
-        left = step * synthesis(x["local"] * left)
+        step = x["step"][:, None, None, None]
+        left = step * synthesis(x["local"] * (x["missing"] - x["added"]))
         true = synthesis(x["decoded"] + step * x["local"] * x["missing"])
         deviation = gmsd_loss(true[..., :1] + 128, (true - left)[..., :1] + 128)
         seen = ssimulacra2_loss(true[:, 8:-8, 8:-8], (true - left)[:, 8:-8, 8:-8])
         return ops.stack([squared_error(left), deviation, seen], -1)
 
-judge = lru_cache(2)(Judge) # one for the generator of a stage, one without
+judge = lru_cache(Judge)
 TOGETHER = 6 # squares that are measured at once: those of a picture
 
 def square_errors(
@@ -281,7 +279,11 @@ def square_errors(
     found, pairs, steps = [], data["pairs"], data["steps"]
     for k in range(0, len(steps), TOGETHER):
         few = slice(k, k + TOGETHER)
-        found.append(judge(generator).predict_on_batch(arrange(pairs[few], steps[few], np.ones(1), tune)))
+        x = arrange(pairs[few], steps[few], np.ones(1), tune)
+        inputs = [x[name] for name in ("filtered", "coded", "gains")]
+        added = np.zeros_like(x["missing"]) if generator is None else generator.predict_on_batch(inputs)
+        given = {name: x[name] for name in ("missing", "local", "decoded", "step")}
+        found.append(judge().predict_on_batch(given | {"added": np.asarray(added)}))
     return np.concatenate(found).T.astype(float)
 
 # %% ../../nbs/63_hybrid_training.ipynb #799af681
@@ -362,7 +364,7 @@ def one_by_one(
 
 # %% ../../nbs/63_hybrid_training.ipynb #budget01
 WARM = .05 # share of a budget in which the learning rate rises
-SPAN = .02 # share of a budget in which it stays the same
+SPAN = .02 # share of a budget, and of the steps, in which it stays the same at most
 
 class Budget:
     """The minutes of a run: what is left of them, and how far the schedule of the learning rate is.
@@ -502,7 +504,7 @@ def spend_budget(
         if left > 2 * budget.reserve: limit = min(limit, every - sum(counts))
         if counts and (left <= 0 or limit < 1): break
         session.stage.optimizer.g.learning_rate = budget.rate(settings["rate"])
-        counts.append(min(budget.span(), limit))
+        counts.append(min(budget.span(), limit, max(1, int(SPAN * settings["steps"]))))
         began = time.monotonic()
         losses.append(train_steps(session, first + sum(counts[:-1]), counts[-1]))
         budget.spend(counts[-1], time.monotonic() - began, left)
