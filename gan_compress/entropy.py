@@ -9,6 +9,7 @@ __all__ = ['MAX_CODE', 'CODERS', 'rle_encode', 'rle_decode', 'pack_bits', 'unpac
 
 # %% ../nbs/21_entropy.ipynb #1a48b289
 import heapq
+from functools import lru_cache
 
 import constriction
 import numpy as np
@@ -245,16 +246,19 @@ def lzw_decode(
     return b"".join(out)
 
 # %% ../nbs/21_entropy.ipynb #6fb8dd2b
-def _groups(contexts: np.ndarray, n: int):
-    "Sort symbols by context: their order, and for each context that occurs (context, first, last + 1)."
-    order = np.argsort(contexts.astype(np.min_scalar_type(max(n - 1, 0))), kind="stable")
-    ends = np.cumsum(np.bincount(contexts, minlength=n))
-    starts = ends - np.diff(ends, prepend=0)
-    return order, [(c, int(starts[c]), int(ends[c])) for c in np.flatnonzero(ends > starts)]
+@lru_cache(maxsize=512)
+def _categorical(row: bytes):
+    "constriction's model of a row of a table. The division is exact in binary: the integers arrive unchanged."
+    return constriction.stream.model.Categorical(np.frombuffer(row, np.int64) / 65536, perfect=False)
 
-def _categorical(row):
-    "constriction's model of one row of a table. The division is exact in binary: the integers arrive unchanged."
-    return constriction.stream.model.Categorical(row / 65536, perfect=False)
+def _groups(contexts: np.ndarray, tables: np.ndarray):
+    "Sort symbols by context: their order, and for each context that occurs (model, first, last + 1)."
+    order = contexts.astype(np.min_scalar_type(max(len(tables) - 1, 0))).argsort(kind="stable")
+    counts = np.bincount(contexts)
+    occurs = np.flatnonzero(counts)
+    models = [_categorical(row.tobytes()) for row in tables[occurs].astype(np.int64)]
+    ends = counts[occurs].cumsum().tolist()
+    return order, list(zip(models, [0, *ends], ends))
 
 _GAMMA = np.array([[1 << 15 - k for k in range(16)] + [1]], np.int64) # bits of a rare number: geometric, sums to 2**16
 
@@ -273,9 +277,9 @@ class RangeEncoder:
         "Code one pass."
         symbols = np.asarray(symbols)
         contexts = np.broadcast_to(contexts, symbols.shape).ravel()
-        order, groups = _groups(contexts, len(tables))
+        order, groups = _groups(contexts, tables)
         ordered = symbols.ravel()[order].astype(np.int32)
-        for c, a, b in groups: self._stream.encode(ordered[a:b], _categorical(tables[c]))
+        for model, a, b in groups: self._stream.encode(ordered[a:b], model)
 
     def put_bits(self,
         values: np.ndarray, # unsigned integers, any shape
@@ -325,9 +329,10 @@ class RangeDecoder:
     ) -> np.ndarray: # int32 symbols in the shape of `contexts`
         "Decode one pass."
         contexts = np.asarray(contexts)
-        order, groups = _groups(contexts.ravel(), len(tables))
-        out = np.empty(contexts.size, np.int32)
-        for c, a, b in groups: out[order[a:b]] = self._decode(_categorical(tables[c]), b - a)
+        order, groups = _groups(contexts.ravel(), tables)
+        ordered, out = np.empty((2, contexts.size), np.int32)
+        for model, a, b in groups: ordered[a:b] = self._decode(model, b - a)
+        out[order] = ordered
         return out.reshape(contexts.shape)
 
     def get_bits(self,

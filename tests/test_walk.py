@@ -23,7 +23,7 @@ class Magnitudes:
         self.n, self.step_q, self.last = n, STEP_Q, last
         self.coeffs = [rng.integers(-9999, 9999, (n, side * side, *size)) for side, size in zip(SIDES, sizes)]
         self.magnitudes = [rng.geometric(.3, c.shape) * rng.choice([0, 1, 9], c.shape) for c in self.coeffs]
-        self.levels, self.passes, self.features = [], [], {}
+        self.levels, self.passes, self.stored, self.features = [], [], [], {}
 
     def begin(self, level): self.levels.append(level)
 
@@ -35,6 +35,8 @@ class Magnitudes:
         self.passes.append(p)
         self.features[p] = features
         return take(self.magnitudes[p.level][p.component][p.bands], p.phase)
+
+    def store(self): self.stored.append(len(self.passes))
 
 
 def walked(tile):
@@ -69,7 +71,7 @@ def test_walk_visits_every_pass_once_and_in_order(n, h, w):
     sizes = [c.shape[2:] for c in tile.coeffs]
     expected = [p for p in PASSES if p.component < n and blocks_of(p.phase, *sizes[p.level])]
     assert tile.passes == expected
-    assert len(pauses) == len(SEGMENTS)
+    assert len(pauses) == len(SEGMENTS) and pauses == tile.stored
     for done, (level, last) in zip(pauses, SEGMENTS):
         assert done == sum((p.level, p.diagonal) <= (level, last) for p in expected)
 

@@ -9,6 +9,7 @@ __all__ = ['LEVELS', 'SIDES', 'SEGMENTS', 'DIAGONALS', 'N_GROUPS', 'LARGEST', 'P
 
 # %% ../../nbs/53_hybrid_passes.ipynb #07a33df3
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -77,15 +78,20 @@ def split_phases(
     return [take(planes, phase) for phase in range(3)]
 
 # %% ../../nbs/53_hybrid_passes.ipynb #ab5d6aab
+def _pairs(planes, axis):
+    "For each block the sum of the one before and the one behind along an axis; 0 outside."
+    sums = np.zeros(planes.shape, planes.dtype)
+    x, s = planes.swapaxes(0, axis), sums.swapaxes(0, axis)
+    s[1:] = x[:-1]
+    s[:-1] += x[1:]
+    return sums
+
 def neighbour_sums(
     planes: np.ndarray, # (n, h, w)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # (n, h, w) each
     "For each block the sums over its neighbours left and right, above and below, and at the corners; 0 outside."
-    n, h, w = planes.shape
-    p = np.zeros((n, h + 2, w + 2), planes.dtype)
-    p[:, 1:-1, 1:-1] = planes
-    rows = p[:, :-2] + p[:, 2:]
-    return p[:, 1:-1, :-2] + p[:, 1:-1, 2:], rows[:, :, 1:-1], rows[:, :, :-2] + rows[:, :, 2:]
+    down = _pairs(planes, 1)
+    return _pairs(planes, 2), down, _pairs(down, 2)
 
 def with_sums(planes: np.ndarray) -> np.ndarray: # (n, h, w) -> (4n, h, w)
     "Planes, and behind them their three sums over neighbours."
@@ -111,9 +117,10 @@ class Feature(NamedTuple):
     diagonal: int # of these magnitudes; 0 for "slopes" and "one", which are not magnitudes
     rows: int # how many rows
 
+@cache
 def feature_layout(
     p: Pass,
-) -> list[Feature]: # in the order of the rows
+) -> tuple[Feature, ...]: # in the order of the rows
     """What the blocks of a pass look at.
 
     - "neighbours": magnitudes of a lower diagonal in the block, and their three sums over neighbours;
@@ -130,7 +137,7 @@ def feature_layout(
     if d <= 4: layout.append(Feature("slopes", c, 0, 20 if d <= 2 else 5))
     if c > 0: layout += [Feature("block", 0, e, width(e)) for e in (d, (d + 1) // 2)] # for d = 1 the same twice
     if c == 2: layout.append(Feature("block", 1, d, width(d)))
-    return [*layout, Feature("one", c, 0, 1)]
+    return *layout, Feature("one", c, 0, 1)
 
 # %% ../../nbs/53_hybrid_passes.ipynb #3a0edd65
 def n_features(p: Pass) -> int:
@@ -171,9 +178,9 @@ class Known:
         rows = []
         for f in feature_layout(p):
             if f.name == "corners":
-                rows.append(take(neighbour_sums(magnitudes)[2], p.phase))
+                rows.append(take(_pairs(_pairs(magnitudes, 1), 2), p.phase))
             elif f.name == "sides":
-                rows += [take(s, p.phase) for s in neighbour_sums(magnitudes)[:2]]
+                rows += [take(_pairs(magnitudes, axis), p.phase) for axis in (2, 1)]
             else:
                 rows.append(self.values[f.name, f.component, f.diagonal][p.phase][:f.rows])
         return np.concatenate(rows)
@@ -184,8 +191,8 @@ class Known:
         magnitudes: np.ndarray, # uint8 (bands, h, w)
     ):
         "Take in a diagonal that is complete, and drop what no later diagonal looks at."
-        self.values["block", component, diagonal] = split_phases(magnitudes)
-        self.values["neighbours", component, diagonal] = split_phases(with_sums(magnitudes))
+        sums = self.values["neighbours", component, diagonal] = split_phases(with_sums(magnitudes))
+        self.values["block", component, diagonal] = [s[:len(magnitudes)].copy() for s in sums]
         self.values.pop(("neighbours", component, diagonal - 2), None)
 
 # %% ../../nbs/53_hybrid_passes.ipynb #b44dc2f4
@@ -211,4 +218,6 @@ def walk(
         for d in range(1, 2 * SIDES[level] - 1):
             for c in range(tile.n):
                 known.add(c, d, _code_diagonal(tile, known, level, c, d))
-            if (level, d) in SEGMENTS: yield
+            if (level, d) in SEGMENTS:
+                tile.store()
+                yield

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..entropy import RangeDecoder, RangeEncoder
-from .lapped import exact
+from .adct import exact_product
 from .passes import LEVELS, PASSES, Pass, n_features
 
 # %% ../../nbs/54_hybrid_tables.ipynb #a9a0631a
@@ -27,11 +27,12 @@ N_CONTEXTS = len(THRESHOLDS) + 1
 _CONTEXT = np.searchsorted(THRESHOLDS, np.arange(THRESHOLDS[-1] + 1), side="right").astype(np.uint8)
 
 def contexts(
-    weights: np.ndarray, # float32 integers (bands, features)
+    weights: np.ndarray, # float32 integers >= 0 (bands, features)
     features: np.ndarray, # uint8 (features, positions)
 ) -> np.ndarray: # uint8 (bands, positions), 0..N_CONTEXTS - 1
     "The context of every coefficient of a pass: its expected magnitude, in half-octaves."
-    return _CONTEXT[np.minimum(exact(weights, features.astype(np.float32), 0), THRESHOLDS[-1])]
+    expected = exact_product(weights, features.astype(np.float32)).astype(np.int64)
+    return _CONTEXT.take(expected, mode="clip") # beyond the last threshold all is alike
 
 # %% ../../nbs/54_hybrid_tables.ipynb #eb7ae9eb
 DIRECT, N_SYMBOLS = 15, 30 # magnitudes below DIRECT are symbols of their own; symbol DIRECT + e: e raw bits follow
@@ -63,13 +64,12 @@ def get_magnitudes(
     frequencies: np.ndarray, # as for `put_magnitudes`
 ) -> np.ndarray: # int64, in the shape of `context`
     "Decode what `put_magnitudes` coded."
-    s = stream.get(context, frequencies).astype(np.int64)
-    if s.max() > DIRECT:
-        coded = s.copy()
-        for e in np.unique(coded[coded > DIRECT]) - DIRECT:
-            chosen = coded == DIRECT + e
-            s[chosen] = DIRECT - 1 + (1 << e) + stream.get_bits(int(e), int(chosen.sum()))
-    return s
+    s = stream.get(context, frequencies)
+    magnitudes = s.astype(np.int64)
+    for e in range(1, s.max() - DIRECT + 1):
+        chosen = s == DIRECT + e
+        magnitudes[chosen] = DIRECT - 1 + (1 << e) + stream.get_bits(e, np.count_nonzero(chosen))
+    return magnitudes
 
 # %% ../../nbs/54_hybrid_tables.ipynb #bf4834e9
 ROLES = ("analysis", "fidelity", "perceptual") # a network of the encoder, two generators of the decoder
