@@ -162,7 +162,8 @@ def exact_product(
     b: np.ndarray, # likewise; all sums below 2**24 in float32, 2**53 in float64
 ) -> np.ndarray: # integers held in floats
     "The matrix product of integers: the same on every machine, in whatever order a library adds."
-    return np.rint(_product(a, b))
+    y = _product(a, b)
+    return np.rint(y, out=y)
 
 # %% ../../nbs/51_hybrid_adct.ipynb #20c88909
 def _inverse(kind):
@@ -182,7 +183,9 @@ def iadct(
     any two multiples of 1/common**2 apart. ValueError for other shapes, types or values."""
     coeffs, (m, common) = _integers(coeffs, "coeffs", 2**24), _inverse(kind)
     sums = exact_product(coeffs.reshape(-1, 64).astype(np.float64), np.kron(m, m).astype(np.float64))
-    return np.floor((sums + common**2 // 2) / common**2).astype(np.int32).reshape(coeffs.shape)
+    sums += common**2 // 2
+    sums /= common**2
+    return np.floor(sums, out=sums).astype(np.int32).reshape(coeffs.shape)
 
 # %% ../../nbs/51_hybrid_adct.ipynb #4744903b
 def bounds(

@@ -38,18 +38,22 @@ def classify(
     agree, square = a * a + b * b, total * total
     level = (agree > np.float32(0.16) * square).view(np.uint8) + (agree > np.float32(0.5625) * square)
     u, v = 12 * a + 5 * b, 12 * b - 5 * a # turned by half an octant
-    octant = 4 * (u < 0).view(np.uint8) + 2 * (v < 0) + (np.abs(u) > np.abs(v))
+    octant = 4 * (u < 0).view(np.uint8) + 2 * (v < 0).view(np.uint8) + (np.abs(u) > np.abs(v))
     return np.where(level == 0, strength, 6 + (2 * strength + level - 1) * 8 + octant)
 
 # %% ../../nbs/56_hybrid_filters.ipynb #876678f8
+def _differences(plane):
+    "One tap after the other: arrays of one tap stay in the processor's cache."
+    (h, w), twice = plane.shape, 2 * plane
+    p = cv2.copyMakeBorder(plane, 2, 2, 2, 2, cv2.BORDER_REPLICATE)
+    at = lambda dy, dx: p[2 + dy:2 + dy + h, 2 + dx:2 + dx + w]
+    for dy, dx in TAPS: yield at(dy, dx) + at(-dy, -dx) - twice
+
 def mirrored_differences(
     plane: np.ndarray, # int32 (H, W)
 ) -> np.ndarray: # int32 (N_TAPS, H, W)
     "For every tap, the sum of the pixel at its offset and of the one opposite, less twice the pixel itself."
-    h, w = plane.shape
-    p = np.pad(plane, 2, mode="edge")
-    at = lambda dy, dx: p[2 + dy:2 + dy + h, 2 + dx:2 + dx + w]
-    return np.stack([at(dy, dx) + at(-dy, -dx) - 2 * plane for dy, dx in TAPS])
+    return np.stack(list(_differences(plane)))
 
 def smooth(
     plane: np.ndarray, # int32 (H, W) in 1/SAMPLE_SCALE
@@ -57,8 +61,9 @@ def smooth(
     taps: np.ndarray, # int32 (N_CLASSES, N_TAPS) in 1/256
 ) -> np.ndarray: # int32 (H, W)
     "Add to each pixel the weighted differences to its neighbours, with the weights of its class."
-    total = np.full(plane.shape, 128, np.int32)
-    for k, difference in enumerate(mirrored_differences(plane)): total += taps[:, k].take(classes) * difference
+    total, weights = np.full(plane.shape, 128, np.int32), np.zeros((N_TAPS, 256), np.int32) # OpenCV wants all of uint8
+    weights[:, :N_CLASSES] = taps.T
+    for w, difference in zip(weights, _differences(plane)): total += cv2.LUT(classes, w) * difference
     return plane + (total >> 8)
 
 # %% ../../nbs/56_hybrid_filters.ipynb #52d56fe8
@@ -82,5 +87,5 @@ def to_rgb(
     y = (planes[0] + 128 * SAMPLE_SCALE) * 4096 + 32768
     if len(planes) == 1: return np.clip(y >> 16, 0, 255).astype(np.uint8)
     _, cb, cr = planes
-    rgb = np.stack([y + 5743 * cr, y - 1410 * cb - 2925 * cr, y + 7258 * cb], -1) >> 16
-    return np.clip(rgb, 0, 255).astype(np.uint8)
+    rgb = y + 5743 * cr, y - 1410 * cb - 2925 * cr, y + 7258 * cb
+    return np.stack([np.clip(x >> 16, 0, 255).astype(np.uint8) for x in rgb], -1)

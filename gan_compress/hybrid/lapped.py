@@ -10,6 +10,7 @@ __all__ = ['SAMPLE_SCALE', 'COEFF_SCALE', 'FRACTION', 'SIDE_MATRIX', 'LAPPED', '
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from ..codecs.dct import dct_matrix
@@ -47,9 +48,12 @@ def exact(
     a: np.ndarray, # integers held in floats
     b: np.ndarray, # likewise; all sums below 2**24 in float32, 2**53 in float64
     shift: int, # divide by 2**shift
-) -> np.ndarray: # int64
-    "The matrix product of integers, divided and rounded in integers: the same on every machine, whatever library adds."
-    return (exact_product(a, b).astype(np.int64) + (1 << shift >> 1)) >> shift
+) -> np.ndarray: # integers held in floats
+    "The matrix product of integers, divided and rounded: the same on every machine, whatever library adds."
+    y = exact_product(a, b)
+    y += 2.0 ** (shift - 1) # with powers of two nothing is lost
+    y *= 2.0 ** -shift
+    return np.floor(y, out=y)
 
 def to_integers(
     matrix: np.ndarray, # float (n, n), of the encoder
@@ -107,7 +111,7 @@ class LappedTransform:
         x, border = plane.astype(np.float32) * SAMPLE_SCALE, self.border.astype(np.float32)
         for _ in range(2): # down, then across
             if len(x) > 8: x[4:-4] = (border @ x[4:-4].reshape(-1, 8, x.shape[1])).reshape(-1, x.shape[1])
-            x = np.ascontiguousarray(x.T)
+            x = cv2.transpose(x)
         h, w = x.shape[0] // 8, x.shape[1] // 8
         c = self.blocks_forward(np.rint(x).astype(np.int32).reshape(h, 8, w, 8).transpose(0, 2, 1, 3)).reshape(-1, 64)
         return ((self.matrix / SAMPLE_SCALE).astype(np.float32) @ c.T.astype(np.float32)).reshape(64, h, w)
@@ -118,12 +122,13 @@ class LappedTransform:
         "Undo `forward`, in exact integers."
         matrix, border = self.inverses
         h, w = coeffs.shape[1:]
-        c = exact(matrix, coeffs.reshape(64, -1).astype(np.float64), FRACTION + 2) # COEFF_SCALE / SAMPLE_SCALE = 2**2
+        coeffs = coeffs.reshape(64, -1)
+        used = coeffs.any(1) # bands that are zero add nothing
+        c = exact(matrix[:, used], coeffs[used].astype(np.float64), FRACTION + 2) # COEFF_SCALE / SAMPLE_SCALE = 2**2
         c = np.clip(c, -2**24, 2**24).astype(np.int32).T.reshape(h, w, 8, 8)
         x = self.blocks_inverse(c).transpose(0, 2, 1, 3).reshape(8 * h, 8 * w).astype(np.float64)
-        for _ in range(2):
-            if len(x) > 8: x[4:-4] = exact(border, x[4:-4].reshape(-1, 8, x.shape[1]), FRACTION).reshape(-1, x.shape[1])
-            x = np.ascontiguousarray(x.T)
+        if h > 1: x[4:-4] = exact(border, x[4:-4].reshape(-1, 8, 8 * w), FRACTION).reshape(-1, 8 * w)
+        if w > 1: x[:, 4:-4] = exact(x[:, 4:-4].reshape(-1, 8), border.T, FRACTION).reshape(8 * h, -1)
         return x.astype(np.int32)
 
 LAPPED = LappedTransform() # that of the codec
