@@ -945,6 +945,7 @@ def evaluate_gan(
     print(evaluate(generated, real, held_out, **_given(n=n, size=size)).table().round(4).to_string())
 
 # %% ../nbs/71_cli.ipynb #packcli2
+# long: two commands that are told of together
 @app.command()
 def pack_photos(
     photos: Annotated[Path, typer.Argument(help="Folder of photographs of at least 256x256 pixels.")],

@@ -277,6 +277,7 @@ def write_pairs(
     return list(dict.fromkeys(str(w.message) for w in told))
 
 # %% ../../nbs/61_hybrid_pairs.ipynb #4ab7a025
+# long: half of it is the signature and its description
 def make_pairs(
     folder: str | Path, # see `photographs`
     work: str | Path, # where the pairs go; what is there already stays

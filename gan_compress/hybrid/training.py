@@ -573,6 +573,7 @@ def check_run(
     if settings["features"]: imagenet_layers() # ValueError without the extra
 
 # %% ../../nbs/63_hybrid_training.ipynb #70a19b09
+# long: half of it is the signature and its description
 def train_hybrid(
     folder: str | Path, # of photographs, see `pairs.photographs`
     work: str | Path, # of the run: pairs, and for each stage log, checkpoint, best weights; a run in it goes on
