@@ -945,7 +945,6 @@ def evaluate_gan(
     print(evaluate(generated, real, held_out, **_given(n=n, size=size)).table().round(4).to_string())
 
 # %% ../nbs/71_cli.ipynb #packcli2
-# long: two commands that are told of together
 @app.command()
 def pack_photos(
     photos: Annotated[Path, typer.Argument(help="Folder of photographs of at least 256x256 pixels.")],
@@ -983,6 +982,7 @@ def pairs_of_photos(
     print(f"{run/'pairs'}: {train} pairs to train on, {held} to validate on")
 
 # %% ../nbs/71_cli.ipynb #c8d2e3f4
+# long: every option says what it means
 @app.command()
 def train_hybrid(
     photos: Annotated[Path, typer.Argument(help="Folder of photographs of at least 256x256 pixels.")],
