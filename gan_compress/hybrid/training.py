@@ -488,7 +488,8 @@ def train_steps(
     session: StageRun,
     first: int, # number of the first step
     n: int, # steps
-) -> dict: # losses
+) -> dict: # losses, means over these steps
+    "Make some steps at the present learning rate, or along the schedule."
     history = session.stage.fit(session.batches.part(first, n), shuffle=False, verbose=0).history
     return {k: v[0] for k, v in history.items()}
 
