@@ -440,7 +440,8 @@ def test_all_stages(backend, tmp_path):
     assert all(np.isfinite(list(run[-1].values())).all() for run in result["half"])
     refused = result["refused"]
     reasons = ("give another folder", "stage must be", "at least 1", "no weights to begin with", "rate must be above 0",
-               "rate must be above 0", "seed at least 0", "seed at least 0", "at least 1",
+               "rate must be above 0", "game, features and seed at least 0", "game, features and seed at least 0",
+               "at least 1",
                "cut.npz is no file of weights, or a damaged one", "tune must be one of eye, error",
                "the stage joint needs tune='error'", "have no analysis network", "give another folder")
     for said, reason in zip(refused, reasons, strict=True): assert reason in said

@@ -205,7 +205,7 @@ class Perceptual(Stage):
     "A generator without biases learns from a critic."
     reported = ("error", "gmsd", "g_loss", "d_loss", "matching")
     bias, keeps_all = False, True
-    gmsd_weights, matching_weight = {"error": 30., "eye": 10.}, 1. # SSIMULACRA 2 knows much of what GMSD knows
+    gmsd_weight, matching_weight = 30., 1.
 
     def add_networks(self):
         self.critic = critic()
@@ -230,7 +230,7 @@ class Perceptual(Stage):
         _, *true = self.critic_outputs(decoded, real, training=False)
         game = ops.mean(ops.softplus(-logits))
         matching = sum(ops.mean(ops.abs(a - ops.stop_gradient(b))) for a, b in zip(inner, true)) / len(inner)
-        total = far + (self.game * game + self.gmsd_weights[self.tune] * deviation + self.matching_weight * matching)
+        total = far + (self.game * game + self.gmsd_weight * deviation + self.matching_weight * matching)
         report = report | {"gmsd": deviation, "g_loss": game, "matching": matching}
         if not self.features: return total, report
         seen = ops.mean(feature_loss(imagenet_layers(), *pixels))
