@@ -22,6 +22,7 @@ datasets < features < gan.models < gan.evaluation < gan.step < gan.training
 codecs.video < hybrid.adct < hybrid.lapped < hybrid.passes < hybrid.tables < hybrid.tile < hybrid.filters
 hybrid.filters < hybrid.networks < hybrid.allocation < hybrid.codec < hybrid.counting < hybrid.pairs < hybrid.losses
 hybrid.losses < hybrid.training
+hybrid.counting < hybrid.contexts
 features < hybrid.losses
 metrics < hybrid.counting < hybrid.tuning < cli
 gan.step < hybrid.training

@@ -75,6 +75,16 @@ def test_noise_in_the_last_bits_of_every_product_changes_nothing(name, monkeypat
     assert {np.dtype(np.float32), np.dtype(np.float64)} == calls
 
 
+@pytest.mark.parametrize("number", sorted({r.tables for r in tables.RELEASES.values()}))
+def test_sums_of_contexts_are_exact_in_float32(number):
+    "Whatever the features are: every sum of integers stays below 2**24."
+    arrays = tables.load_tables(number)
+    for step_q in arrays["steps"].tolist():
+        for weights in tables.choose_tables(arrays, step_q).weights.values():
+            for w, b in [(weights, 0)] if isinstance(weights, np.ndarray) else [layer[:2] for layer in weights]:
+                assert (w == np.rint(w)).all() and (255 * np.abs(w).sum(1, keepdims=True) + np.abs(b)).max() < 2**24
+
+
 @pytest.mark.parametrize("number", (1, 2))
 def test_every_sum_that_chooses_a_context_is_exact_in_float32(number):
     most = 4 * 63  # a magnitude up to 31, a slope up to 127, or a sum of four of either, slopes taken as at most 63

@@ -184,6 +184,44 @@ def budgets(photos, work):
     return dict(sums=sums, real=real, again=again, few=few, straight=straight, resumed=resumed, rest=rates)
 
 
+def context_networks(work):
+    "Context networks of small photographs, straight and interrupted, and tables with them; two passes really learn."
+    from gan_compress.hybrid import contexts, counting, tables
+    work, train_pass = Path(work), contexts.train_pass
+    photos = [resize(PHOTOS["coffee"], (260, 260))]
+    contexts.training_pictures = counting.training_pictures = lambda *_, **__: photos
+    asked = []
+
+    def trained(files, p, *arguments):
+        asked.append(p)
+        if len(asked) == 3: raise KeyboardInterrupt
+        if p.phase < 2 and p.component == 0 and p.diagonal == 1: return train_pass(files, p, *arguments)
+        sizes = tables.n_features(p) + 1, tables.HIDDEN, tables.HIDDEN, len(p.bands)
+        weights = [np.zeros((m, n), np.int16) for n, m in zip(sizes, sizes[1:])]
+        return weights, [np.full(m, 9, np.int32) for m in sizes[1:]], [0, 0, 0]
+
+    contexts.train_pass = trained
+    arrays, few = {k: a[:2] for k, a in tables.load_tables(1).items()}, dict(n=1, steps=4, progress=False)
+    try:
+        contexts.train_contexts("photos", work / "cut.npz", work / "cut", arrays, **few)
+    except KeyboardInterrupt:
+        before = len(asked)
+    contexts.train_contexts("photos", work / "cut.npz", work / "cut", arrays, **few)
+    again = len(asked) - before
+    contexts.train_contexts("photos", work / "nets.npz", work / "straight", arrays, **few)
+    nets, cut = (dict(np.load(work / name)) for name in ("nets.npz", "cut.npz"))
+    made = counting.make_tables("photos", work / "tables.npz", work / "tables", 1, counting.STEPS[:2], 0, nets=nets)
+    with np.load(work / "tables.npz") as f: stored = dict(f)
+    first, last = (tables.choose_tables(stored, step_q) for step_q in stored["steps"].tolist())
+    p = contexts.FINE[0]
+    return dict(before=before, again=again, passes=len(contexts.FINE), layers=len(first.weights[p]),
+                same=all((nets[k] == cut[k]).all() for k in nets),
+                written=all((made[k] == stored[k]).all() for k in made),
+                moved=float(np.ptp(first.weights[p][0].offsets - last.weights[p][0].offsets)),
+                rest=np.unique(tables.contexts(first.weights[contexts.FINE[-1]],
+                                               np.ones((tables.n_features(contexts.FINE[-1]), 2), np.uint8))).tolist())
+
+
 WRONG = {                                      # words of a command -> what it has to say; {0} is a folder
     "train-hybrid {0}/nothing {0}/run": "give the folder that holds the photographs",
     "train-hybrid {0} {0}/run --stage both": "stage must be one of fidelity, joint, perceptual",
@@ -247,6 +285,19 @@ def test_they_help():
     assert max(softer) < 1.1 and np.mean(natural) > 0
 
 
+@pytest.mark.parametrize("before, after, metric", [(0, 5, psnr), (3, 7, ssimulacra2)])
+def test_context_networks_save_bytes(before, after, metric):
+    "At the same value of the metric, read off the line between qualities."
+    saved = []
+    for x in PHOTOS.values():
+        for q in (10, 30, 60):
+            around = [gc.encode(x, "hybrid", quality=k * q, networks=before) for k in (.7, 1.4)]
+            size, level = zip(*((len(d), metric(x, gc.decode(d))) for d in around))
+            data = gc.encode(x, "hybrid", quality=q, networks=after)
+            saved.append(np.interp(metric(x, gc.decode(data)), level, np.log(size)) - np.log(len(data)))
+    assert np.mean(saved) > .01 and min(saved) > -.01
+
+
 def test_they_help_the_eye():
     "The generator on the same coefficients of files for the eye; the perceptual one gives up a little."
     gains, softer, natural = [], [], []
@@ -262,7 +313,7 @@ def test_they_help_the_eye():
     assert max(softer) < 1.1 and np.mean(natural) > 0
 
 
-@pytest.mark.parametrize("number, bare", [(1, 0), (NEWEST["eye"], "none")])
+@pytest.mark.parametrize("number, bare", [(1, 0), (4, 3), (NEWEST["eye"], "none")])
 def test_files_for_a_generator_are_the_same_but_for_one_byte(number, bare):
     x = PHOTOS["coffee"][:64, :64]
     (a, chunks), (b, without) = (read_file(gc.encode(x, "hybrid", networks=n)) for n in (number, bare))
@@ -307,12 +358,12 @@ def test_strips_leave_no_seam():
     assert np.abs(to_rgb(whole).astype(int) - codec.decode_chunks(chunks, x.shape)).max() <= 1
 
 
-@pytest.mark.parametrize("number", [1, 2, 4])
+@pytest.mark.parametrize("number", [1, 2, 4, 6, 8])
 def test_files_of_every_release_decode_for_ever(number):
     golden = Path(__file__).parent / "golden" / f"hybrid_networks_{number}"
     data = golden.with_suffix(".gcz").read_bytes()
     assert gc.inspect(data)["parameters"]["networks"] == number
-    assert gc.inspect(data)["network roles"] == ("analysis, " if number == 2 else "") + "fidelity, perceptual"
+    assert gc.inspect(data)["network roles"] == ("analysis, " if number in (2, 6) else "") + "fidelity, perceptual"
     assert np.abs(gc.decode(data, realism=.5).astype(int) - load(golden.with_suffix(".png"))).max() <= 1
 
 
@@ -379,7 +430,7 @@ def test_wrong_wishes():
         gc.decode(gc.encode(x, "jpeg"), realism=.5)
     header, chunks = read_file(gc.encode(x, "hybrid"))
     newer = write_file(replace(header, params=header.params[:-1] + b"\xc8"), chunks)
-    with pytest.raises(BitstreamError, match="release 200 with tables 2 is not in this version"):
+    with pytest.raises(BitstreamError, match="release 200 with tables 4 is not in this version"):
         gc.decode(newer)
 
 
@@ -532,6 +583,13 @@ def test_packed_photographs_are_those_that_were_there(tmp_path):
     with pytest.raises(ValueError, match="pictures do not fit into 0.01 MiB"):
         pairs.pack_photographs(tmp_path / "photos", tmp_path / "none", .01, progress=False)
     assert not (tmp_path / "none").exists()
+
+
+def test_context_networks_go_on_after_an_interruption_and_get_their_tables(tmp_path):
+    result = child("context_networks", tmp_path, KERAS_BACKEND="tensorflow")
+    assert result["before"] == 3 and result["again"] == result["passes"] - 2            # the third is asked again
+    assert result["same"] and result["written"] and result["layers"] == 3
+    assert result["moved"] > 0 and result["rest"] == [9]             # the number of the step; the others say 9
 
 
 def test_wrong_commands_get_one_sentence(tmp_path):

@@ -21,8 +21,9 @@ from .filters import N_CLASSES, N_TAPS, classify, mirrored_differences
 from .lapped import COEFF_SCALE, LAPPED, SAMPLE_SCALE, LappedTransform
 from .networks import aim
 from .passes import LEVELS, N_GROUPS, PASSES, Feature, n_features, rows_of, take
-from .tables import DIRECT, N_CONTEXTS, N_SYMBOLS, THRESHOLDS, UNIT, WEIGHT_SCALE
-from .tables import CodingTables, bit_costs, choose_tables, contexts, to_symbols, unpack_tables
+from .tables import DIRECT, N_CONTEXTS, N_SYMBOLS, NET_FIELDS, THRESHOLDS, UNIT, WEIGHT_SCALE
+from .tables import CodingTables, bit_costs, choose_tables, contexts, to_symbols
+from .tables import unpack_nets, unpack_tables
 from .tile import LAGRANGE, TileEncoder, local_factors, map_differences
 from ..images import load, recode, resize, rgb_to_ycbcr, write_atomic
 from ..metrics import psnr, ssimulacra2
@@ -180,10 +181,12 @@ def frequencies16(
 def fit_weights(
     notes: dict, # from `record`
     blind: Callable[[Feature], bool] | None = None, # features that get no weight; None: all may have one
+    nets: dict | None = None, # context networks of some passes, see `tables.unpack_nets`
 ) -> dict: # by pass: int16 (bands, features)
-    "Weights of every pass."
+    "Weights of every pass that has no network."
     weights = {}
     for p in PASSES:
+        if p in (nets or {}): continue
         features, magnitudes, _ = notes[p]
         hidden = rows_of(p, blind or (lambda f: False))
         weights[p] = fit_pass(np.where(hidden[:, None], 0, features), magnitudes)
@@ -200,13 +203,14 @@ def count_maps(
 def fit_tables(
     notes: dict, # from `record`
     blind: Callable[[Feature], bool] | None = None, # see `fit_weights`
+    nets: dict | None = None, # see `fit_weights`
 ) -> dict[str, np.ndarray]: # weights int16 (all passes in a row), frequencies and first uint16, centroids int8
     "Weights of every pass, then the counts of symbols in the contexts that they make."
     counts, shift = np.zeros((N_GROUPS, N_CONTEXTS, N_SYMBOLS)), np.zeros((N_GROUPS, N_CONTEXTS, 4, 2))
-    weights = fit_weights(notes, blind)
-    for p, w in weights.items():
+    weights = fit_weights(notes, blind, nets)
+    for p, w in ({p: w.astype(np.float32) for p, w in weights.items()} | (nets or {})).items():
         features, v, x = notes[p]
-        k = contexts(w.astype(np.float32), features)
+        k = contexts(w, features)
         np.add.at(counts[p.group], (k, to_symbols(v)), 1)
         below = np.stack([v - x.astype(np.float64), np.ones(v.shape)], -1)
         np.add.at(shift[p.group], (k, np.minimum(v, 3)), below)
@@ -256,6 +260,7 @@ def fit_step(
     lagrange: float | None = None, # squared steps per bit; None: FIT_MORE times that of the encoder
     blind: Callable[[Feature], bool] | None = None, # see `fit_weights`
     allocation: Allocation | None = None, # None: the same step for every band and place
+    nets: dict | None = None, # see `fit_weights`
 ) -> dict[str, np.ndarray]: # weights, frequencies, first, centroids, filters; with an allocation scales and local
     "All tables for one quantiser step."
     step_q = round(step * COEFF_SCALE)
@@ -264,11 +269,12 @@ def fit_step(
     if analysis is not None: subjects = [s._replace(bands=aim(s.bands, step_q, analysis)) for s in subjects]
     eye = {} if allocation is None else {"scales": band_scales(step, allocation), "local": count_maps(subjects)}
     tables, no_filters = blank_tables(), np.zeros((3, N_CLASSES, N_TAPS), np.int8)
+    tables = tables._replace(weights=tables.weights | (nets or {}))
     if eye: tables = tables._replace(scales=eye["scales"].astype(np.int64), local=eye["local"][None].astype(np.int64))
     for _ in range(rounds + 1):
         notes, _ = record(subjects, step_q, tables)
-        arrays = fit_tables(notes, blind)
-        tables = unpack_tables(**arrays, filters=no_filters, **eye)
+        arrays = fit_tables(notes, blind, nets)
+        tables = unpack_tables(**arrays, filters=no_filters, **eye, nets=nets)
     _, coeffs = record(subjects, step_q, tables)
     factors = [local_factors(s.cells, s.bands.shape[2:]) for s in subjects] if eye else None
     return arrays | {"filters": fit_filters(pictures, coeffs, step_q, transform, factors)} | eye
@@ -299,10 +305,11 @@ def calibrate(
 def save_arrays(
     path: str | Path, # .npz
     arrays: dict[str, np.ndarray],
+    compress: bool = True,
 ):
     "Write an .npz file, atomically."
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
+    (np.savez_compressed if compress else np.savez)(file, **arrays)
     write_atomic(path, file.getvalue())
 
 def make_tables(
@@ -314,17 +321,20 @@ def make_tables(
     rounds: int = 1, # see `fit_step`
     analysis: Callable | None = None, # see `fit_step`
     allocation: Allocation | None = None, # see `fit_step`
+    nets: dict[str, np.ndarray] | None = None, # from `contexts.train_contexts`, on the same steps; None: no networks
 ) -> dict[str, np.ndarray]: # what was written
     "Make a file of tables: minutes for each step on one core."
     work = Path(work)
     work.mkdir(parents=True, exist_ok=True)
     pictures, parts = training_pictures(folder, n, buildings=allocation is not None), []
-    for step in steps:
+    for k, step in enumerate(steps):
         path = work / f"step_{step:g}_n_{n}_rounds_{rounds}.npz"
-        if not path.exists(): save_arrays(path, fit_step(pictures, step, rounds, analysis, allocation=allocation))
+        some = None if nets is None else unpack_nets(*(nets[name] for name in NET_FIELDS), k)
+        if not path.exists():
+            save_arrays(path, fit_step(pictures, step, rounds, analysis, allocation=allocation, nets=some))
         with np.load(path) as f:
             parts.append(dict(f))
-    arrays = {k: np.stack([p[k] for p in parts]) for k in parts[0]}
+    arrays = {k: np.stack([p[k] for p in parts]) for k in parts[0]} | (nets or {})
     arrays["steps"] = np.rint(COEFF_SCALE * np.array(steps)).astype(np.int32)
     arrays["quality"] = calibrate(pictures[::max(1, len(pictures) // 40)], arrays, allocation)
     save_arrays(out, arrays)
