@@ -194,7 +194,7 @@ def parts() -> dict[str, tuple[Allocation, int]]: # label -> allocation, number 
     return {"the same step everywhere": (none, 1), "coarser steps for high frequencies": (luma, 1),
             "coarser steps for chroma": (chroma, 1), "price of a bit by activity": (price, 1),
             "map of local steps": (a, 1), "tables counted anew": (a, 2), "context networks": (a, 4),
-            "all of it without the map": (a._replace(masking=0.), 2)}
+            "all of it without the map": (a._replace(masking=0.), 4)}
 
 def worth_of_parts(
     subjects: list[Judged],
