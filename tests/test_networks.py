@@ -287,15 +287,15 @@ def test_they_help():
 
 @pytest.mark.parametrize("before, after, metric", [(0, 5, psnr), (3, 7, ssimulacra2)])
 def test_context_networks_save_bytes(before, after, metric):
-    "At the same value of the metric, read off the line between qualities."
+    "At the same value of the metric, read off the lines between qualities."
     saved = []
     for x in PHOTOS.values():
         for q in (10, 30, 60):
-            around = [gc.encode(x, "hybrid", quality=k * q, networks=before) for k in (.7, 1.4)]
+            around = [gc.encode(x, "hybrid", quality=k * q, networks=before) for k in (.8, 1, 1.25)]
             size, level = zip(*((len(d), metric(x, gc.decode(d))) for d in around))
             data = gc.encode(x, "hybrid", quality=q, networks=after)
             saved.append(np.interp(metric(x, gc.decode(data)), level, np.log(size)) - np.log(len(data)))
-    assert np.mean(saved) > .01 and min(saved) > -.01
+    assert np.mean(saved) > .01 and min(saved) > -.005
 
 
 def test_they_help_the_eye():

@@ -200,6 +200,7 @@ def count_maps(
     found = np.concatenate([np.abs(map_differences(s.cells)).ravel() for s in subjects])
     return frequencies16(np.bincount(to_symbols(found), minlength=N_SYMBOLS) + 0.5).astype(np.uint16)
 
+# %% ../../nbs/60_hybrid_counting.ipynb #cnt00002
 def fit_tables(
     notes: dict, # from `record`
     blind: Callable[[Feature], bool] | None = None, # see `fit_weights`
@@ -312,6 +313,7 @@ def save_arrays(
     (np.savez_compressed if compress else np.savez)(file, **arrays)
     write_atomic(path, file.getvalue())
 
+# %% ../../nbs/60_hybrid_counting.ipynb #cnt00001
 def make_tables(
     folder: str | Path, # `train_photos`
     out: str | Path, # the file of tables to write

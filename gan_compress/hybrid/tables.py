@@ -169,6 +169,7 @@ def unpack_nets(
         out[p] = layers
     return out
 
+# %% ../../nbs/54_hybrid_tables.ipynb #net00003
 def unpack_tables(
     weights: np.ndarray, # int16, those of all passes in a row, but for those that have a network
     frequencies: np.ndarray, # uint16 (N_GROUPS, N_CONTEXTS, N_SYMBOLS)
