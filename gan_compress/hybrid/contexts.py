@@ -164,7 +164,7 @@ def train_contexts(
     from tqdm.auto import tqdm
     work, tables = Path(work), [choose_tables(arrays, s) for s in arrays["steps"].tolist()]
     work.mkdir(parents=True, exist_ok=True)
-    notes = [work / f"notes_{k}.npz" for k in range(len(tables))]
+    notes = [work / f"notes_{k}_n_{n}.npz" for k in range(len(tables))]
     if not all(path.exists() for path in notes):
         lagrange = FIT_MORE * (LAGRANGE if allocation is None else allocation.lagrange)
         subjects = [subject(x, lagrange, allocation) for x in training_pictures(folder, n, allocation is not None)]
@@ -178,7 +178,7 @@ def train_contexts(
                 for p in FINE) for t, f in zip(tables, files)]
     shares, parts = (np.mean(bits) / bits).astype(np.float32), []
     for p in tqdm(FINE, "passes", disable=not progress):
-        path = work / f"net_{'_'.join(map(str, p))}_{steps}.npz"
+        path = work / f"net_{'_'.join(map(str, p))}_n_{n}_steps_{steps}.npz"
         if not path.exists():
             rows, offsets, shifts = train_pass(files, p, tables, shares, steps)
             flat = lambda x: np.concatenate([a.ravel() for a in x])
