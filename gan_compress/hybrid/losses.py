@@ -15,7 +15,7 @@ from keras import layers, ops
 
 from .lapped import COEFF_SCALE, LAPPED, SAMPLE_SCALE
 from .networks import CHROMA, KNOTS, MEANS, N_BANDS
-from .tables import N_SYMBOLS, load_tables, tables_for, to_symbols
+from .tables import N_SYMBOLS, NEWEST, RELEASES, load_tables, tables_for, to_symbols
 from .tile import LAGRANGE
 from ..features import _folded, _layers, _load_weights
 from ..metrics import _CONES, _COSINES, _WEIGHTS, _XYB
@@ -79,7 +79,8 @@ WINDOW = .3 # steps around a threshold in which a value feels that it could cros
 @lru_cache
 def coding_costs() -> tuple[np.ndarray, np.ndarray]: # float32 (rows, 64) and (rows, 4)
     "What each magnitude costs, and how far below it its centroid lies, for all steps, groups and contexts in a row."
-    tables = [tables_for(int(s)) for s in load_tables()["steps"]]
+    number = RELEASES[NEWEST["error"]].tables
+    tables = [tables_for(int(s), number) for s in load_tables(number)["steps"]]
     symbols = to_symbols(np.arange(64))
     return (np.concatenate([t.bits.reshape(-1, N_SYMBOLS)[:, symbols] for t in tables]),
             np.float32(np.concatenate([t.centroids.reshape(-1, 4) for t in tables]) / 256))

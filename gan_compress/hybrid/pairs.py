@@ -301,7 +301,7 @@ def make_pairs(
     check_jobs(jobs)
     work, shards, todo = Path(work), {"train": {}, "validation": {}}, []
     counts = {"train": n, "validation": n_validation * len(VALIDATION_STEPS[tune])}
-    name = about if tune == "error" else f"{tune}_{RELEASES[NEWEST[tune]].tables}_{about}"
+    name = f"{tune}_{RELEASES[NEWEST[tune]].tables}_{about}"
     parts = {part: photographs(folder, part, tune == "eye") for part in counts}
     work.mkdir(parents=True, exist_ok=True)
     for part, made in shards.items():
@@ -371,7 +371,8 @@ def arrange_for_coding(
     each = np.float32(steps)[:, None, None, None]
     inputs = [analysis_inputs(b, s) for b, s in zip(filtered + missing, steps)]
     true, rounded, _ = (np.stack(x) for x in zip(*inputs))
-    table = np.array([nearest_step(load_tables()["steps"], round(float(s) * COEFF_SCALE)) for s in steps])
+    tabled = load_tables(RELEASES[NEWEST["error"]].tables)["steps"]
+    table = np.array([nearest_step(tabled, round(float(s) * COEFF_SCALE)) for s in steps])
     rows = (table[:, None, None, None] * N_GROUPS + _GROUPS) * N_CONTEXTS + np.abs(context).astype(int)
     return {"true": true, "rounded": rounded, "bands": (filtered + missing) / each, "coefficients": coded / each,
             "filter": (filtered - coded) / each, "rows": rows.astype(np.int32)}
