@@ -75,6 +75,18 @@ def test_noise_in_the_last_bits_of_every_product_changes_nothing(name, monkeypat
     assert {np.dtype(np.float32), np.dtype(np.float64)} == calls
 
 
+@pytest.mark.parametrize("number", sorted({r.tables for r in tables.RELEASES.values() if r.tables > 2}))
+def test_networks_are_the_same_from_int16_as_they_are_stored(number):
+    "Counting gets them as int16, the codec as float32."
+    arrays = tables.load_tables(number)
+    nets, *rest = (arrays[name] for name in tables.NET_FIELDS)
+    for k in range(len(arrays["steps"])):
+        both = [tables.unpack_nets(x, *rest, k) for x in (nets, nets.astype(np.int16))]
+        for p in both[0]:
+            for a, b in zip(both[0][p], both[1][p]):
+                assert all(np.array_equal(x, y) and x.dtype == np.float32 for x, y in zip(a[:2], b[:2]))
+
+
 @pytest.mark.parametrize("number", sorted({r.tables for r in tables.RELEASES.values()}))
 def test_sums_of_contexts_are_exact_in_float32(number):
     "Whatever the features are: every sum of integers stays below 2**24."

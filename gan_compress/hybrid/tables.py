@@ -151,12 +151,13 @@ def bit_costs(
 
 # %% ../../nbs/54_hybrid_tables.ipynb #d5c5f2b1
 def unpack_nets(
-    nets: np.ndarray, # float32, weights of all layers of all passes of the finest level in a row
+    nets: np.ndarray, # integers in any type, weights of all layers of all passes of the finest level in a row
     offsets: np.ndarray, # int32, likewise
     shifts: np.ndarray, # uint8 (passes, 3)
     k: int, # number of the step, which all passes see as their last feature
 ) -> dict[Pass, list[Layer]]:
     "The context networks at one step."
+    nets = nets.astype(np.float32, copy=False) # in int16 the number of the step times a weight can overflow
     out, at, place = {}, 0, 0
     for p, shift in zip((p for p in PASSES if p.level == LEVELS - 1), shifts.tolist()):
         sizes, layers = (n_features(p) + 1, HIDDEN, HIDDEN, len(p.bands)), []
