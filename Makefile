@@ -32,9 +32,9 @@ test: .venv/installed
 	@echo "== house style"
 	$(BIN)/ruff check --config .ci/ruff.toml nbs tests .ci setup.py
 	@echo "== notebooks"
-	$(BIN)/nbdev_test --n_workers 2
+	$(BIN)/nbdev_test --n_workers 2 --timing
 	@echo "== pytest"
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2 --durations 40 --durations-min 5 tests
 
 bench: .venv/installed
 	$(BIN)/gan-compress bench

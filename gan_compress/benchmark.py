@@ -130,12 +130,13 @@ def _one_thread():
 
 _WARM = set() # what this process has coded once
 
-def _warm_up(contender, ndim):
-    "Code a small picture once in this process, so that imports, tables and networks are loaded."
-    what = repr(contender), ndim
+def _warm_up(contender, ndim, rate):
+    "Code a small picture once in this process, so that imports, networks and the tables of a quality are loaded."
+    quality = {"quality": rate["quality"]} if "quality" in rate else {}
+    what = repr(contender), ndim, *quality.values()
     if what in _WARM: return
     small = np.zeros((64, 64) if ndim == 2 else (64, 64, 3), np.uint8)
-    decode(encode(small, contender.codec, **contender.params), **contender.decode)
+    decode(encode(small, contender.codec, **quality, **contender.params), **contender.decode)
     _WARM.add(what)
 
 # %% ../nbs/41_benchmark.ipynb #0d2d7e73
@@ -176,7 +177,7 @@ def _row(image, contender, rate, metrics):
     "Code one picture at one rate: the measured columns of its row, or the reason why there are none."
     try:
         with _one_thread():
-            _warm_up(contender, image.ndim)
+            _warm_up(contender, image.ndim, rate)
             before, start = _reset_peak(), _cpu_seconds()
             data, fits = _encode(image, contender, rate)
             middle = _cpu_seconds()
