@@ -321,6 +321,16 @@ def test_a_picture_that_changes_meanwhile_is_not_measured_under_the_old_key(pict
     assert row == "the picture was changed while the benchmark ran"
 
 
+def test_tables_of_a_quality_are_loaded_before_its_seconds_count(monkeypatch):
+    from gan_compress.hybrid.tables import tables_for
+    monkeypatch.setattr(benchmark, "_WARM", set())
+    tables_for.cache_clear()
+    benchmark._warm_up(benchmark._contenders(["hybrid"])["hybrid"], 3, {"quality": 37.})
+    loaded = tables_for.cache_info().misses
+    gc.decode(gc.encode(sample("chelsea"), "hybrid", quality=37.))
+    assert loaded and tables_for.cache_info().misses == loaded
+
+
 WRITER = """
 import sys
 from gan_compress.benchmark import _Table
