@@ -260,6 +260,7 @@ def _groups(contexts: np.ndarray, tables: np.ndarray):
     ends = counts[occurs].cumsum().tolist()
     return order, list(zip(models, [0, *ends], ends))
 
+_EACH = constriction.stream.model.Categorical(perfect=False) # its tables come with the symbols
 _GAMMA = np.array([[1 << 15 - k for k in range(16)] + [1]], np.int64) # bits of a rare number: geometric, sums to 2**16
 
 # %% ../nbs/21_entropy.ipynb #2b28c1c5
@@ -280,6 +281,13 @@ class RangeEncoder:
         order, groups = _groups(contexts, tables)
         ordered = symbols.ravel()[order].astype(np.int32)
         for model, a, b in groups: self._stream.encode(ordered[a:b], model)
+
+    def put_each(self,
+        symbols: np.ndarray, # integers 0..n_symbols-1, (n,)
+        tables: np.ndarray, # (n, n_symbols >= 2), each row as for `put`
+    ):
+        "Code symbols, each with a table of its own."
+        self._stream.encode(np.asarray(symbols, np.int32), _EACH, tables / 65536)
 
     def put_bits(self,
         values: np.ndarray, # unsigned integers, any shape
@@ -315,11 +323,11 @@ class RangeDecoder:
         self._empty = not data
         self._stream = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
 
-    def _decode(self, model, n):
+    def _decode(self, model, n, tables=None):
         if self._empty and n: # constriction would invent symbols
             raise BitstreamError("range coder: no data where some are needed")
         try:
-            return self._stream.decode(model, n)
+            return self._stream.decode(model, n if tables is None else tables)
         except AssertionError as e:
             raise BitstreamError(f"range coder: {e}") from None
 
@@ -334,6 +342,12 @@ class RangeDecoder:
         for model, a, b in groups: ordered[a:b] = self._decode(model, b - a)
         out[order] = ordered
         return out.reshape(contexts.shape)
+
+    def get_each(self,
+        tables: np.ndarray, # (n, n_symbols), as for `put_each`
+    ) -> np.ndarray: # int32 (n,)
+        "Decode what `put_each` coded."
+        return self._decode(_EACH, len(tables), tables / 65536)
 
     def get_bits(self,
         n_bits: int, # as for `put_bits`

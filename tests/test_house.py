@@ -13,14 +13,14 @@ PACKAGE = "gan_compress"
 # Declared order. A module may import what stands before it in a chain, and what those may import; nothing else.
 ORDER = """
 images < ffmpeg < metrics < datasets
-images < bitstream < entropy < codec < __init__
+images < bitstream < entropy < indices < codec < __init__
 codec < codecs.dct < codecs.palette < codecs.pillow < codecs.svd < codecs.fractal < codecs.wavelet < codecs.dct_dwt
 codecs.dct_dwt < codecs.lossless < codecs.jpegxl < codecs.video
 ffmpeg < codecs.video
 metrics < codec
 datasets < features < gan.models < gan.evaluation < gan.step < gan.training
 codecs.video < hybrid.adct < hybrid.lapped < hybrid.passes < hybrid.tables < hybrid.tile < hybrid.filters
-hybrid.filters < hybrid.networks < hybrid.allocation < hybrid.codec < hybrid.counting < hybrid.pairs < hybrid.losses
+hybrid.filters < hybrid.networks < hybrid.allocation < hybrid.palette < hybrid.codec < hybrid.counting < hybrid.pairs < hybrid.losses
 hybrid.losses < hybrid.training
 hybrid.counting < hybrid.contexts
 features < hybrid.losses

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TILE', 'REACH', 'EFFORTS', 'LEAST', 'SEGMENT_NAMES', 'tile_grid', 'analyse', 'has_networks', 'render', 'encode_tile',
            'encode_tiles', 'group_segments', 'write_chunks', 'Latents', 'SegmentRun', 'read_runs', 'decode_runs',
-           'fill_lost', 'decode_latents', 'Hybrid']
+           'fill_lost', 'decode_latents', 'join_layer', 'split_layer', 'Hybrid']
 
 # %% ../../nbs/59_hybrid_codec.ipynb #db75ab40
 import struct
@@ -22,6 +22,7 @@ from ..entropy import RangeDecoder, RangeEncoder
 from .filters import decoded_planes, to_rgb
 from .lapped import COEFF_SCALE, LAPPED, SAMPLE_SCALE, LappedTransform
 from .networks import aim, load_session, restore, run_session
+from .palette import lay_over, split_layers
 from .passes import LEVELS, SEGMENTS, walk
 from .tables import RELEASES, TUNES, UNIT, CodingTables, Release
 from .tables import load_tables, release_number, tables_for
@@ -270,6 +271,30 @@ def decode_latents(
     for where, tile in zip(grid, tiles): factors[where] = tile.factors
     return Latents(coeffs, step_q, known, factors)
 
+# %% ../../nbs/59_hybrid_codec.ipynb #1a7e0002
+def join_layer(
+    tiles: list[Chunk], # from `write_chunks`
+    layer: list[Chunk], # from `palette.split_layers`
+) -> list[Chunk]:
+    "The chunks of a file. Without a layer they are those of the tiles."
+    if not layer: return tiles
+    return [Chunk(ord("h"), write_varint(len(layer)) + tiles[0].payload), *layer, *tiles[1:]]
+
+def split_layer(
+    chunks: list[Chunk], # those of the file, or some of them
+    strict: bool, # whether the layer must be whole
+) -> tuple[list[Chunk], list[Chunk]]: # chunks of the tiles, chunks of the layer
+    "Undo `join_layer`. BitstreamError if chunks of the layer are missing, with `strict`."
+    tiles, layer, expected = [], [c for c in chunks if c.tag == ord("S")], 0
+    for c in chunks:
+        if c.tag == ord("h"):
+            expected, at = read_varint(c.payload, 0)
+            c = Chunk(ord("H"), c.payload[at:])
+        if c.tag != ord("S"): tiles.append(c)
+    if strict and len(layer) != expected:
+        raise BitstreamError(f"hybrid: the layer has {len(layer)} chunks where the file tells of {expected}")
+    return tiles, layer
+
 # %% ../../nbs/59_hybrid_codec.ipynb #f375cbe6
 SEGMENT_NAMES = ("means of 128x128 and 32x32", "32x32 to 8x8", "diagonal 1", "diagonal 2", "diagonals 3, 4",
                  "diagonals 5 to 7", "diagonals 8 to 14")
@@ -286,13 +311,14 @@ class Hybrid(Codec):
     repeat_header: ClassVar[bool] = True
     short_crc: ClassVar[bool] = True
     decode_options: ClassVar[tuple] = ("progress", "realism")
-    encoder_only: ClassVar[tuple] = ("lagrange", "effort", "tune", "progress")
+    encoder_only: ClassVar[tuple] = ("lagrange", "effort", "tune", "palette", "progress")
 
     step: float | None = None # quantiser step in grey levels, 0.5..1000; None: from the quality
     lagrange: float | None = None # squared steps that a bit is worth to the encoder, 0..1; None: what suits the tune
     networks: int | str = "newest" # which networks take part: "newest", "none", or the number of a release
     effort: str = "normal" # "high" encodes every tile twice: fewer bytes at one PSNR, but for the lowest rates
     tune: str = "eye" # least visible error; "error": least squared error, more PSNR. A release's number decides it
+    palette: bool = True # code blocks of few colours (text, lines, buttons) by their colours where that pays
     progress: bool = False # show a progress bar over the tiles while encoding
 
     def __post_init__(self):
@@ -341,12 +367,14 @@ class Hybrid(Codec):
     def encode_chunks(self, image):
         tables, lagrange = self.coding_tables, self.lagrange
         if lagrange is None: lagrange = LAGRANGE if tables.local is None else ALLOCATION.lagrange
-        return write_chunks(encode_tiles(image, self.step_q, tables, lagrange, self.effort, self.release,
-                                         progress=self.progress))
+        layer = []
+        if self.palette: image, layer = split_layers(image, self.step_q / COEFF_SCALE, tables, lagrange)
+        return join_layer(write_chunks(encode_tiles(image, self.step_q, tables, lagrange, self.effort, self.release,
+                                                    progress=self.progress)), layer)
 
     def latents(self, chunks, shape, strict=True, progress=False) -> Latents:
         "The decoded coefficients, see `decode_latents`."
-        return decode_latents(chunks, shape, self.step_q, self.coding_tables, strict, progress)
+        return decode_latents(split_layer(chunks, strict)[0], shape, self.step_q, self.coding_tables, strict, progress)
 
     def check_options(self, progress=False, realism=0.0):
         "`ValueError` for a realism outside 0..1, or one that the file has no networks for."
@@ -358,12 +386,18 @@ class Hybrid(Codec):
 
     def decode_chunks(self, chunks, shape, strict=True, progress=False, realism=0.0):
         self.check_options(progress, realism)
-        if not strict and not chunks: return np.full(shape, 128, np.uint8)
-        y = self.latents(chunks, shape, strict, progress)
-        return render(y.coeffs, shape, y.step_q, self.coding_tables.filters, self.release, realism, progress,
-                      factors=y.factors)
+        tiles, layer = split_layer(chunks, strict)
+        image = np.full(shape, 128, np.uint8)
+        if strict or tiles:
+            y = self.latents(chunks, shape, strict, progress)
+            image = render(y.coeffs, shape, y.step_q, self.coding_tables.filters, self.release, realism, progress,
+                           factors=y.factors)
+        lay_over(image, layer, strict)
+        return image
 
     def describe(self, chunks, shape):
         n, sizes = len(tile_grid(shape)), dict.fromkeys(SEGMENT_NAMES, 0)
-        for c in chunks: sizes[SEGMENT_NAMES[read_varint(c.payload, 0)[0] // n]] += len(c.payload)
-        return {"network roles": ", ".join(self.needs.roles) or "none", "tiles": n, "bytes by first segment": sizes}
+        tiles, layer = split_layer(chunks, strict=True)
+        for c in tiles: sizes[SEGMENT_NAMES[read_varint(c.payload, 0)[0] // n]] += len(c.payload)
+        return {"network roles": ", ".join(self.needs.roles) or "none", "tiles": n, "bytes by first segment": sizes,
+                "bytes of the palette layer": sum(len(c.payload) for c in layer)}
