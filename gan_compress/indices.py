@@ -298,19 +298,19 @@ class IndexDecoder:
         expected, times = self.memory.ask(found)
         pixels, left = np.zeros(len(place), np.int64), np.arange(len(place))
         for k in range(ORDERS):
-            good = unasked(k, expected[:, left])
-            asked = left[good]
-            if not len(asked): continue
-            context = flag_contexts(k, expected[:, asked], times[:, asked])
+            good = unasked(k, expected)
+            if not good.any(): continue
+            context = flag_contexts(k, expected[:, good], times[:, good])
             right = stream.get_each(flag_tables(context, self.hits[context], self.total[context])) == 1
             np.add.at(self.hits, context, right)
             np.add.at(self.total, context, 1)
-            pixels[asked[right]] = expected[ORDERS - 1 - k, asked[right]]
-            left = left[pixels[left] == 0]
+            good[good] = right
+            pixels[left[good]] = expected[ORDERS - 1 - k, good]
+            left, expected, times = left[~good], expected[:, ~good], times[:, ~good]
             if not len(left): break
         if len(left):
             around = _around(self.flat, place[left], self.steps.lanes)
-            indices = stream.get_each(self.colours.tables(around, expected[:, left]))
+            indices = stream.get_each(self.colours.tables(around, expected))
             self.colours.count(around, indices)
             pixels[left] = indices + 1
         self.memory.tell(pixels)
