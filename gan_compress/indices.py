@@ -75,7 +75,7 @@ BITS = 18 # of a hash, that say its entry
 MOST = 255 # times in a row that an entry counts
 
 def _groups(key, step):
-    "Order by key; where groups of one key and step begin in that order, the group of each; which are first of their key."
+    "Order by key; where groups of one key and step begin in it, the group of each, which are first of their key."
     order = key.argsort(kind="stable")
     key, step = key[order], step[order]
     fresh = np.ones(len(key), bool)
@@ -245,7 +245,8 @@ class IndexEncoder:
 
     def cost(self) -> np.ndarray: # float64 (steps,), bits
         "About what each step costs: exact for flags, 6 bits for each pixel that is named."
-        bits = np.append(0, np.cumsum(16 - np.log2(self.tables[np.arange(len(self.flags)), self.flags.astype(np.intp)])))
+        said = np.take_along_axis(self.tables, self.flags[:, None].astype(np.intp), 1)
+        bits = np.append(0, np.cumsum(16 - np.log2(said)))
         return np.diff(bits[self.flag_ends]) + 6 * np.diff(self.named_ends)
 
     def write(self,

@@ -20,7 +20,8 @@ ffmpeg < codecs.video
 metrics < codec
 datasets < features < gan.models < gan.evaluation < gan.step < gan.training
 codecs.video < hybrid.adct < hybrid.lapped < hybrid.passes < hybrid.tables < hybrid.tile < hybrid.filters
-hybrid.filters < hybrid.networks < hybrid.allocation < hybrid.palette < hybrid.codec < hybrid.counting < hybrid.pairs < hybrid.losses
+hybrid.filters < hybrid.networks < hybrid.allocation < hybrid.palette < hybrid.codec
+hybrid.codec < hybrid.counting < hybrid.pairs < hybrid.losses
 hybrid.losses < hybrid.training
 hybrid.counting < hybrid.contexts
 features < hybrid.losses

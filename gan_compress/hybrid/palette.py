@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GROUP', 'OFTEN', 'TEXT', 'MAX_COLOURS', 'BIAS', 'FULL', 'by_block', 'by_pixel', 'grounds', 'guessed_bits',
            'text_share', 'merge_colours', 'transform_cost', 'Layer', 'choose_layer', 'ground_under', 'write_layer',
-           'read_layer', 'split_layers', 'lay_over']
+           'layer_part', 'read_layer', 'split_layers', 'lay_over']
 
 # %% ../../nbs/66_hybrid_palette.ipynb #66000004
 from typing import NamedTuple
@@ -195,6 +195,16 @@ def write_layer(
         chunks.append(Chunk(ord("S"), b"".join(map(write_varint, (number, first, end))) + stream.finish()))
     return chunks
 
+def layer_part(
+    chunk: Chunk, # from `write_layer`
+) -> tuple[int, int, int, bytes]: # number of the group, first step, step after the last, data
+    "What a chunk of a layer holds."
+    numbers, at = [], 0
+    for _ in range(3):
+        n, at = read_varint(chunk.payload, at)
+        numbers.append(n)
+    return *numbers, chunk.payload[at:]
+
 def read_layer(
     parts: list[tuple[int, int, bytes]], # first step, step after the last, data
     shape: tuple[int, ...], # of the group
@@ -248,15 +258,11 @@ def lay_over(
     "Decode the layer and put it over the transform's picture. `BitstreamError` on damage, with `strict`."
     groups: dict[int, list] = {}
     for chunk in chunks:
-        numbers, at = [], 0
-        for _ in range(3):
-            n, at = read_varint(chunk.payload, at)
-            numbers.append(n)
-        number, first, end = numbers
+        number, first, end, data = layer_part(chunk)
         if number * GROUP >= len(image) or first >= end:
             raise BitstreamError(f"hybrid: a chunk of group {number}, steps {first} to {end}, "
                                  "does not belong to this picture")
-        groups.setdefault(number, []).append((first, end, chunk.payload[at:]))
+        groups.setdefault(number, []).append((first, end, data))
     for number, parts in groups.items():
         part = image[number * GROUP:(number + 1) * GROUP]
         known, pixels = read_layer(parts, part.shape, strict)
