@@ -91,6 +91,7 @@ def remembered(
     step: np.ndarray, # int64 (n,)
 ) -> tuple[np.ndarray, np.ndarray]: # int64 (n,) expected pixels, 0: none; int64 (n,) times in a row
     "What the memory says about each pixel when its turn comes: the encoder's view."
+    if not len(pixels): return pixels, pixels
     order, starts, group, fresh = _groups(found >> 32 - BITS, step)
     last = order[np.append(starts[1:], len(order)) - 1] # of several in a step the last one is kept
     kept, key = pixels[last], found[last]
@@ -104,6 +105,7 @@ def remembered(
     expected[order], times[order] = np.where(knows, kept[before], 0), np.where(knows, row[before], 0)
     return expected, times
 
+# %% ../nbs/23_indices.ipynb #1d000034
 class Memory:
     "The same, step by step: the decoder's view."
 

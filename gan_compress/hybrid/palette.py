@@ -112,12 +112,14 @@ def transform_cost(
         total = total + np.where(a[1:] > 0.6, np.float32(lagrange) * bits + np.float32(0.09), a[1:] ** 2).sum(0)
     return total
 
+# %% ../../nbs/66_hybrid_palette.ipynb #66000043
 class Layer(NamedTuple):
     "The blocks of a group of rows that are coded by their colours."
     blocks: np.ndarray # bool (h, w), which
     indices: np.ndarray # intp (H, W), colour of each pixel; only those of the layer's blocks count
     colours: np.ndarray # uint8 (n, C), as `put_palette` wants them
 
+# %% ../../nbs/66_hybrid_palette.ipynb #66000044
 def choose_layer(
     image: np.ndarray, # uint8 (H, W) or (H, W, 3), at most GROUP rows
     step: float, # in grey levels
@@ -174,7 +176,7 @@ def ground_under(
     return np.where(mask if image.ndim == 2 else mask[..., None], filled, image)
 
 # %% ../../nbs/66_hybrid_palette.ipynb #66000061
-FULL = 2000 # bytes with which a chunk is full
+FULL = 2000 # bytes that a chunk has, about
 
 def write_layer(
     layer: Layer,
@@ -184,7 +186,8 @@ def write_layer(
     mask = by_pixel(layer.blocks, layer.indices.shape)
     encoder = IndexEncoder(layer.indices, max(len(layer.colours), 2), mask)
     cost = encoder.cost().cumsum() / 8
-    parts = np.searchsorted(cost, np.arange(1, cost[-1] // FULL + 1) * FULL).tolist()
+    n_parts = max(round(cost[-1] / FULL), 1)
+    parts = np.searchsorted(cost, cost[-1] / n_parts * np.arange(1, n_parts)).tolist()
     chunks = []
     for first, end in zip([0, *parts], [*parts, len(cost)]):
         stream = RangeEncoder()
@@ -195,6 +198,7 @@ def write_layer(
         chunks.append(Chunk(ord("S"), b"".join(map(write_varint, (number, first, end))) + stream.finish()))
     return chunks
 
+# %% ../../nbs/66_hybrid_palette.ipynb #66000063
 def layer_part(
     chunk: Chunk, # from `write_layer`
 ) -> tuple[int, int, int, bytes]: # number of the group, first step, step after the last, data
