@@ -29,8 +29,8 @@ pictures = st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([()
 
 
 def there_and_back(codec, image):
-    payload = codec.encode_payload(image)
-    decoded = type(codec).unpack(codec.pack()).decode_payload(payload, image.shape)
+    chunks = codec.encode_chunks(image)
+    decoded = type(codec).unpack(codec.pack()).decode_chunks(chunks, image.shape)
     assert decoded.shape == image.shape and decoded.dtype == np.uint8
     return decoded
 
