@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CALM', 'nearest', 'lloyd', 'pack_colours', 'unpack_colours', 'colour_counts', 'merged', 'median_cut',
-           'choose_palette', 'reduce_colours', 'put_palette', 'get_palette', 'calm_share', 'KMeans', 'MedianCut']
+           'choose_palette', 'reduce_colours', 'put_palette', 'get_palette', 'alike', 'KMeans', 'MedianCut']
 
 # %% ../../nbs/31_palette.ipynb #b6646bd0
 from dataclasses import dataclass
@@ -262,13 +262,14 @@ def get_palette(
 # %% ../../nbs/31_palette.ipynb #31000002
 CALM = 1 / 3 # share of calm pixels above which a picture may repeat itself
 
-def calm_share(
-    indices: np.ndarray, # integers (H, W)
-) -> float: # 0..1
-    "The share of pixels that equal their left and their upper neighbour."
-    inner = indices[1:, 1:]
-    if not inner.size: return 0.0
-    return float(((inner == indices[1:, :-1]) & (inner == indices[:-1, 1:])).mean())
+def alike(
+    codes: np.ndarray, # integers (H, W), indices or packed colours
+) -> np.ndarray: # uint8 (H, W), 0..2
+    "How many of its left and its upper neighbour each pixel equals; with 2 it is calm."
+    number = np.zeros(codes.shape, np.uint8)
+    number[:, 1:] += codes[:, 1:] == codes[:, :-1]
+    number[1:] += codes[1:] == codes[:-1]
+    return number
 
 def _pack(palette, indices, tag):
     "A palette and indices as bytes."
@@ -325,7 +326,7 @@ class _Palette(Codec):
     def encode_chunks(self, image: np.ndarray) -> list[Chunk]:
         "One chunk: the palette, then the indices, by the coder that needs fewer bytes."
         palette, indices = reduce_colours(image, self.n_colors(), self.refine)
-        tags = "PR" if 1 < len(palette) < 256 and calm_share(indices) > CALM else "P"
+        tags = "PR" if 1 < len(palette) < 256 and (alike(indices) == 2).mean() > CALM else "P"
         return [min((Chunk(ord(tag), _pack(palette, indices, tag)) for tag in tags), key=lambda c: len(c.payload))]
 
     def decode_chunks(self, chunks: list[Chunk], shape: tuple[int, ...], strict: bool = True) -> np.ndarray:

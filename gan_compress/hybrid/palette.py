@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ..bitstream import BitstreamError, Chunk, read_varint, write_varint
-from ..codecs.palette import get_palette, pack_colours, put_palette, unpack_colours
+from ..codecs.palette import alike, get_palette, pack_colours, put_palette, unpack_colours
 from ..entropy import RangeDecoder, RangeEncoder
 from .lapped import COEFF_SCALE, LAPPED
 from .tables import UNIT, CodingTables
@@ -53,19 +53,17 @@ def guessed_bits(
     codes: np.ndarray, # integers (H, W), colours
 ) -> np.ndarray: # float32 (H, W)
     "About what the pixels cost."
-    west, north = np.zeros((2, *codes.shape), bool)
-    west[:, 1:], north[1:] = codes[:, 1:] == codes[:, :-1], codes[1:] == codes[:-1]
-    return np.float32([4, 0.3, 0.02])[west.astype(np.intp) + north]
+    return np.float32([4, 0.3, 0.02])[alike(codes)]
 
 def text_share(
     image: np.ndarray, # uint8 (8 h, 8 w) or (8 h, 8 w, 3)
-    bits: np.ndarray, # float32 (8 h, 8 w), from `guessed_bits`
+    codes: np.ndarray, # int32 (8 h, 8 w), its packed colours
 ) -> float: # 0..1
     "The share of blocks that look like text."
     bright = by_block(image if image.ndim == 2 else image[..., 1])
     contrast = bright.max(-1).astype(np.int16) - bright.min(-1)
-    pixels = by_block(bits)
-    calm, new = (pixels < 0.1).sum(-1), (pixels > 1).sum(-1)
+    equal = by_block(alike(codes))
+    calm, new = (equal == 2).sum(-1), (equal == 0).sum(-1)
     return float(((contrast >= 64) & (calm >= 16) & (new > 4) & (new <= 32)).mean())
 
 # %% ../../nbs/66_hybrid_palette.ipynb #66000031
@@ -129,13 +127,12 @@ def choose_layer(
     "Decide which blocks are coded by their colours."
     padded = pad_to(image, 8)
     codes = pack_colours(padded)
-    bits = guessed_bits(codes)
-    if text_share(padded, bits) < TEXT: return None, None
+    if text_share(padded, codes) < TEXT: return None, None
     candidates, ground = grounds(codes)
     mask = by_pixel(candidates, codes.shape)
     packed, label, counts = np.unique(codes[mask], return_inverse=True, return_counts=True)
     colours = unpack_colours(packed, 1 if image.ndim == 2 else 3)
-    stay, merged = merge_colours(colours, counts, np.bincount(label, bits[mask]), lagrange * step**2)
+    stay, merged = merge_colours(colours, counts, np.bincount(label, guessed_bits(codes)[mask]), lagrange * step**2)
     indices = np.full(codes.shape, -1)
     indices[mask] = merged[label]
     weights = _WEIGHTS**2 if image.ndim == 3 else [(_WEIGHTS**2).sum()]
@@ -262,10 +259,14 @@ def lay_over(
     "Decode the layer and put it over the transform's picture. `BitstreamError` on damage, with `strict`."
     groups: dict[int, list] = {}
     for chunk in chunks:
-        number, first, end, data = layer_part(chunk)
-        if number * GROUP >= len(image) or first >= end:
-            raise BitstreamError(f"hybrid: a chunk of group {number}, steps {first} to {end}, "
-                                 "does not belong to this picture")
+        try:
+            number, first, end, data = layer_part(chunk)
+            if number * GROUP >= len(image) or first >= end:
+                raise BitstreamError(f"hybrid: a chunk of group {number}, steps {first} to {end}, "
+                                     "does not belong to this picture")
+        except BitstreamError:
+            if strict: raise
+            continue
         groups.setdefault(number, []).append((first, end, data))
     for number, parts in groups.items():
         part = image[number * GROUP:(number + 1) * GROUP]
