@@ -673,7 +673,7 @@ def benchmark(
     if not folder: raise ValueError("the name of the folder is empty")
     _check_jobs(jobs)
     _check_folder(output)
-    names, pictures = _codec_names(codecs), samples("photo") if folder == "embedded" else folder
+    names, pictures = _codec_names(codecs), samples("photograph") if folder == "embedded" else folder
     if reference not in (None, *names): raise ValueError(f"--reference {reference} is not one of {', '.join(names)}")
     rates = {"quality": _numbers(quality, "quality"), "bpp": _numbers(bpp, "bpp"), "target": _targets(target)}
     if not any(rates.values()): rates["bpp"] = [0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0]

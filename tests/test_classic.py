@@ -22,7 +22,7 @@ from gan_compress.codecs.pillow import AVIF, JPEG, JPEG2000, PNG, WebP
 from gan_compress.images import load, recode, sample, samples
 from gan_compress.metrics import psnr
 
-PHOTOS = [p for p in map(sample, samples("photo")) if p.ndim == 3]
+PHOTOS = [p for p in map(sample, samples("photograph")) if p.ndim == 3]
 SIZES = [(1, 1), (1, 9), (9, 1), (7, 5), (8, 8), (16, 17), (33, 65), (64, 64)]
 pictures = st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([(), (3,)])).flatmap(
     lambda s: hnp.arrays(np.uint8, (s[0], s[1], *s[2]), elements=st.integers(0, 255)))

@@ -12,7 +12,7 @@ PACKAGE = "gan_compress"
 
 # Declared order. A module may import what stands before it in a chain, and what those may import; nothing else.
 ORDER = """
-images < ffmpeg < metrics < datasets
+drawn < images < ffmpeg < metrics < datasets
 images < bitstream < entropy < indices < codec < __init__
 codec < codecs.dct < codecs.palette < codecs.pillow < codecs.svd < codecs.fractal < codecs.wavelet < codecs.dct_dwt
 codecs.dct_dwt < codecs.lossless < codecs.jpegxl < codecs.video

@@ -1,8 +1,11 @@
 """Pictures in and out: files of every kind that one meets, and places to write to that are no plain files."""
+import hashlib
 import io
 import os
 import stat
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 import zlib
@@ -385,3 +388,17 @@ def test_a_grey_profile_never_touches_colours_and_never_ends_in_a_file_of_colour
 def test_misuse_is_told(call):
     with pytest.raises((TypeError, ValueError), match="picture|profile|format") as told_of: call()
     assert len(str(told_of.value)) < 300
+
+
+def test_every_kind_has_embedded_pictures_and_they_stay_the_same():
+    program = ("import hashlib, sys\nfrom gan_compress.images import samples, sample\n"
+               "for name in samples(): print(name, hashlib.sha256(sample(name).tobytes()).hexdigest())\n"
+               "assert 'matplotlib' not in sys.modules, 'drawing imports matplotlib'")
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    elsewhere = dict(line.split() for line in run.stdout.splitlines())
+    assert elsewhere == {name: hashlib.sha256(sample(name).tobytes()).hexdigest() for name in images.samples()}
+    of_kind = {kind: images.samples(kind) for kind in images.KINDS}
+    assert min(map(len, of_kind.values())) >= 2 and sum(of_kind.values(), ()) == images.samples()
+    with pytest.raises(ValueError, match="there are photograph, architecture, screen, text scan, drawing"):
+        images.samples("photo")
