@@ -240,7 +240,7 @@ def fit_bpp(
 _RANGE = { # worst and best value of each metric
     "psnr": (0, math.inf), "ssim": (-1, 1), "ms_ssim": (0, 1), "fsim": (0, 1), "fsimc": (0, 1), "gmsd": (0.5, 0),
     "gmsm": (0, 1), "rfsim": (-1, 1), "ssimulacra2": (-math.inf, 100), "psnr_hvs": (-math.inf, math.inf),
-    "psnr_hvs_m": (-math.inf, math.inf), "haarpsi": (0, 1), "vmaf": (0, 100), "xpsnr": (0, math.inf)}
+    "psnr_hvs_m": (-math.inf, math.inf), "haarpsi": (0, 1), "vmaf": (0, 100), "xpsnr": (0, math.inf), "cer": (1, 0)}
 
 @dataclass(frozen=True)
 class Target:

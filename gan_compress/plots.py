@@ -57,7 +57,8 @@ AXES = { # column -> label of its axis
     "psnr": "PSNR (dB)", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "fsim": "FSIM", "fsimc": "FSIMc",
     "gmsd": "GMSD (lower is better)", "gmsm": "GMSM", "rfsim": "RFSIM", "ssimulacra2": "SSIMULACRA 2 (points)",
     "psnr_hvs": "PSNR-HVS (dB)", "psnr_hvs_m": "PSNR-HVS-M (dB)", "haarpsi": "HaarPSI",
-    "vmaf": "VMAF (points)", "xpsnr": "XPSNR (dB)", "bpp": "rate (bpp, whole files)",
+    "vmaf": "VMAF (points)", "xpsnr": "XPSNR (dB)", "cer": "character error rate (lower is better)",
+    "bpp": "rate (bpp, whole files)",
     "encode_s_mp": "encoding (CPU s/megapixel)", "decode_s_mp": "decoding (CPU s/megapixel)",
     "peak_mib": "memory (MiB)",
 }
@@ -156,7 +157,7 @@ def _push_apart(labels):
 def _perfect(metric):
     "A metric's value for identical pictures. NaN for VMAF, where it depends on the picture."
     if UNITS.get(metric) == "dB": return np.inf
-    return {"gmsd": 0, "ssimulacra2": 100, "vmaf": np.nan}.get(metric, 1)
+    return {"gmsd": 0, "cer": 0, "ssimulacra2": 100, "vmaf": np.nan}.get(metric, 1)
 
 def _curves(df, metric, labels):
     "{label: rows of the summary by growing rate}, without rates that some picture did not reach and perfect values."
