@@ -28,7 +28,7 @@ from . import __version__
 from .codec import Target, check_settings, codec_class, decode, encode, make_codec
 from .ffmpeg import version as ffmpeg_version
 from .images import SAMPLES, check, find_files, load, sample, write_atomic
-from .metrics import LEAST_SIDE, METRICS, OPTIONAL, check_names, measure
+from .metrics import LEAST_SIDE, METRICS, check_names, measure
 
 # %% ../nbs/41_benchmark.ipynb #11845b7c
 def _in_folder(folder):
@@ -282,7 +282,8 @@ def _libraries(contenders, metrics):
     "Versions of the libraries that compute the rows."
     versions = {}
     for c in contenders: versions |= code_versions(codec_class(c.codec).__module__)
-    if not set(metrics).isdisjoint(OPTIONAL): versions["ffmpeg"] = ffmpeg_version()
+    if not {"vmaf", "xpsnr"}.isdisjoint(metrics): versions["ffmpeg"] = ffmpeg_version()
+    if "cer" in metrics: versions["rapidocr"] = metadata.version("rapidocr")
     return versions | code_versions(measure.__module__)
 
 # %% ../nbs/41_benchmark.ipynb #cb554e6e

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['LEAST_SIDE', 'OPTIONAL', 'METRICS', 'LOWER_IS_BETTER', 'UNITS', 'psnr', 'ssim', 'ms_ssim', 'fsim', 'fsimc', 'gmsd',
-           'gmsm', 'rfsim', 'ssimulacra2', 'psnr_hvs', 'psnr_hvs_m', 'haarpsi', 'vmaf', 'xpsnr', 'check_names',
-           'measure', 'Scores', 'cpu_seconds']
+           'gmsm', 'rfsim', 'ssimulacra2', 'psnr_hvs', 'psnr_hvs_m', 'haarpsi', 'vmaf', 'xpsnr', 'ocr_available', 'cer',
+           'check_names', 'measure', 'Scores', 'cpu_seconds']
 
 # %% ../nbs/02_metrics.ipynb #02231be4
+import importlib.util
 import json
 import re
 import time
@@ -24,7 +25,8 @@ from .images import check, downsample2, luma, on_white, to_blocks
 # %% ../nbs/02_metrics.ipynb #7dd57cb1
 LEAST_SIDE = { # pixels, of the shorter side
     "psnr": 1, "ssim": 11, "ms_ssim": 176, "fsim": 6, "fsimc": 6, "gmsd": 6, "gmsm": 6, "rfsim": 6,
-    "ssimulacra2": 8, "psnr_hvs": 8, "psnr_hvs_m": 8, "haarpsi": 16, "vmaf": 17, "xpsnr": 1}
+    "ssimulacra2": 8, "psnr_hvs": 8, "psnr_hvs_m": 8, "haarpsi": 16, "vmaf": 17, "xpsnr": 1,
+    "cer": 32}
 
 def _same_kind(reference, distorted, metric):
     "Both pictures, checked: same size, both grey, RGB or RGBA, not too small for `metric`."
@@ -587,6 +589,64 @@ def xpsnr(
     Raises `ValueError` for anything but two pictures of one size and kind, and without ffmpeg."""
     return measure(reference, distorted, ("xpsnr",))["xpsnr"]
 
+# %% ../nbs/02_metrics.ipynb #b4c66e1d
+def ocr_available() -> bool: # whether `cer` works here
+    "Whether RapidOCR is installed (extra `judge`)."
+    return importlib.util.find_spec("rapidocr") is not None
+
+@lru_cache(1)
+def _reader():
+    "RapidOCR, silent, on one thread, so that it reads the same every time."
+    from rapidocr import RapidOCR
+    threads = {f"EngineConfig.onnxruntime.{which}_op_num_threads": 1 for which in ("intra", "inter")}
+    return RapidOCR(params={"Global.log_level": "critical", **threads})
+
+def _read(image, place):
+    "What stands at a place (slices) of an RGB or grey picture, as one line."
+    line = np.ascontiguousarray(image[place] if image.ndim == 2 else image[place][..., ::-1])
+    found = _reader()(line, use_det=False, use_cls=False, use_rec=True).txts
+    return " ".join(found[0].split()) if found else ""
+
+@lru_cache(8)
+def _lines(pixels, shape):
+    "((place, text), ...) of the lines of text in a picture, given as bytes."
+    image = np.frombuffer(pixels, np.uint8).reshape(shape)
+    bgr = np.ascontiguousarray(np.dstack([image] * 3) if image.ndim == 2 else image[..., ::-1])
+    boxes = _reader()(bgr, use_det=True, use_cls=False, use_rec=False).boxes
+    h, w = shape[:2]
+    places = []
+    for box in () if boxes is None else boxes:
+        (left, top), (right, bottom) = np.floor(box.min(0)).astype(int), np.ceil(box.max(0)).astype(int) + 1
+        places.append(np.s_[max(top, 0):min(bottom, h), max(left, 0):min(right, w)])
+    return tuple((place, text) for place in places if (text := _read(image, place)))
+
+# %% ../nbs/02_metrics.ipynb #0ece5204
+def _changes(a, b):
+    "Levenshtein's distance of two strings."
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        before, row = row, [i]
+        for j, other in enumerate(b, 1):
+            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other)))
+    return row[-1]
+
+def _cer(reference, distorted):
+    "Character error rate of two checked pictures."
+    lines = _lines(reference.tobytes(), reference.shape)
+    letters = sum(len(text) for _, text in lines)
+    if letters < 10: raise ValueError(f"cer needs text to read, and found {letters} letters in the reference")
+    return sum(_changes(text, _read(distorted, place)) for place, text in lines) / letters
+
+def cer(
+    reference: np.ndarray, # uint8, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, at least 32x32, with text on it
+    distorted: np.ndarray, # uint8, same shape
+) -> float: # 0 for text that reads the same, LOWER is better, may exceed 1
+    """Character error rate: changes (Levenshtein) of the text that RapidOCR reads, per letter of the reference.
+
+    Raises `ValueError` for anything but two pictures of one size and kind, for a reference on which fewer than ten
+    letters are found, and where RapidOCR is not installed."""
+    return measure(reference, distorted, ("cer",))["cer"]
+
 # %% ../nbs/02_metrics.ipynb #6cb59b82
 _GROUPS = { # name -> function of two checked pictures that gives this metric and those that come with it
     "psnr": lambda reference, distorted: {"psnr": psnr(reference, distorted)},
@@ -600,22 +660,25 @@ _GROUPS = { # name -> function of two checked pictures that gives this metric an
     "haarpsi": lambda reference, distorted: {"haarpsi": _haarpsi(reference, distorted)},
     "vmaf": lambda reference, distorted: {"vmaf": _vmaf(reference, distorted)},
     "xpsnr": lambda reference, distorted: {"xpsnr": _xpsnr(reference, distorted)},
+    "cer": lambda reference, distorted: {"cer": _cer(reference, distorted)},
 }
-OPTIONAL = ("vmaf", "xpsnr") # these need ffmpeg
+OPTIONAL = ("vmaf", "xpsnr", "cer") # the first two need ffmpeg, the last one RapidOCR
 METRICS = tuple(name for name in _GROUPS if name not in OPTIONAL) # names of all others
-LOWER_IS_BETTER = ("gmsd",)
+LOWER_IS_BETTER = ("gmsd", "cer")
 UNITS = {"psnr": "dB", "psnr_hvs": "dB", "psnr_hvs_m": "dB", "xpsnr": "dB", "ssimulacra2": "points", "vmaf": "points"}
 
 def check_names(
     names: Iterable[str], # out of `METRICS` and `OPTIONAL`
 ) -> list[str]: # the names
-    "Raises `ValueError` for a name that is no metric, and for one of `OPTIONAL` where ffmpeg is not installed."
+    "Raises `ValueError` for a name that is no metric, and for one of `OPTIONAL` where what it needs is not installed."
     if isinstance(names, str): raise ValueError(f"metrics are a sequence of names, got the string {names!r}")
     names = list(names)
     for name in names:
         if name not in _GROUPS: raise ValueError(f"no metric is called {name!r}; there are {', '.join(_GROUPS)}")
-        if name in OPTIONAL and not available():
+        if name in ("vmaf", "xpsnr") and not available():
             raise ValueError(f'{name} needs ffmpeg, which is not installed: pip install "gan_compress[anchors]"')
+        if name == "cer" and not ocr_available():
+            raise ValueError(f'{name} needs RapidOCR, which is not installed: pip install "gan_compress[judge]"')
     return names
 
 # %% ../nbs/02_metrics.ipynb #c04c54a5

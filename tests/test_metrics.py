@@ -20,7 +20,8 @@ from gan_compress.metrics import LEAST_SIDE, METRICS, OPTIONAL, Scores, measure
 HERE = Path(__file__).parent / "reference"
 IDEAL = {name: 1 for name in METRICS} | {"psnr": math.inf, "gmsd": 0, "ssimulacra2": 100}
 IDEAL |= {"psnr_hvs": math.inf, "psnr_hvs_m": math.inf}
-HERE_TOO = METRICS + (OPTIONAL if available() else ()) # metrics that this machine has
+BY_FFMPEG = ("vmaf", "xpsnr")
+HERE_TOO = METRICS + (BY_FFMPEG if available() else ()) # metrics that this machine has
 OURS = { # name in metrics.json -> our function and options
     "psnr_rgb": ("psnr", {}), "psnr_y": ("psnr", {"channels": "luma"}),
     "ssim_y": ("ssim", {}), "ssim_rgb": ("ssim", {"channels": "rgb"}),
@@ -321,7 +322,7 @@ def test_haarpsi_agrees_with_another_program(case):
 def test_without_ffmpeg_there_is_a_remedy(monkeypatch):
     monkeypatch.setattr(metrics, "available", lambda: False)
     x = np.zeros((32, 32), np.uint8)
-    for name in OPTIONAL:
+    for name in BY_FFMPEG:
         for call in (lambda: getattr(metrics, name)(x, x), lambda: measure(x, x, [name]),
                      lambda: metrics.check_names(["psnr", name])):
             with pytest.raises(ValueError, match=r'pip install "gan_compress\[anchors\]"'): call()
@@ -332,13 +333,38 @@ def test_without_ffmpeg_there_is_a_remedy(monkeypatch):
 def test_ffmpeg_judges():
     x = sample("chelsea")[:150, :201]
     worse = [recode(x, quality=quality)[1] for quality in (90, 50, 10)]
-    scores = [measure(x, y, OPTIONAL) for y in (x, *worse)]
-    for name in OPTIONAL:
+    scores = [measure(x, y, BY_FFMPEG) for y in (x, *worse)]
+    for name in BY_FFMPEG:
         values = [score[name] for score in scores]
         assert values == sorted(values, reverse=True) and len(set(values)) == 4
     assert scores[0]["xpsnr"] == math.inf and 97 < scores[0]["vmaf"] < 98
     grey = to_uint8(luma(x))
-    assert measure(grey, 255 - grey, OPTIONAL) == measure(*(np.dstack([p] * 3) for p in (grey, 255 - grey)), OPTIONAL)
+    coloured = [np.dstack([p] * 3) for p in (grey, 255 - grey)]
+    assert measure(grey, 255 - grey, BY_FFMPEG) == measure(*coloured, BY_FFMPEG)
     black, white = np.zeros((20, 17), np.uint8), np.full((20, 17), 255, np.uint8)
-    assert measure(black, white, OPTIONAL)["vmaf"] == 0
+    assert measure(black, white, BY_FFMPEG)["vmaf"] == 0
     assert abs(metrics.xpsnr(black, white) + 10 * math.log10(4 / 6 * (219 / 255) ** 2)) < 1e-3 # 4 of 6 is luma, 16..235
+
+
+# ---- what can be read ----------------------------------------------------------------------------------------------
+
+
+def test_without_the_reading_program_there_is_a_remedy(monkeypatch):
+    monkeypatch.setattr(metrics, "ocr_available", lambda: False)
+    with pytest.raises(ValueError, match=r'cer needs RapidOCR.*pip install "gan_compress\[judge\]"'):
+        metrics.cer(sample("page"), sample("page"))
+
+
+@pytest.mark.skipif(not metrics.ocr_available(), reason="NOT TESTED: cer needs rapidocr")
+def test_blurred_letters_are_misread():
+    page = sample("page")[:80]
+    values = [metrics.cer(page, cv2.GaussianBlur(page, (0, 0), sigma)) if sigma else metrics.cer(page, page)
+              for sigma in (0, 2, 4)]
+    assert values[0] == 0 < values[1] < values[2] <= 1.1, values
+    coloured = np.dstack([page] * 3)
+    assert abs(metrics.cer(coloured, cv2.GaussianBlur(coloured, (0, 0), 2)) - values[1]) < .1
+    clear = np.dstack([coloured, np.full_like(page, 255)])
+    assert metrics.cer(clear, clear) == 0
+    nothing = np.full((64, 64), 200, np.uint8)
+    with pytest.raises(ValueError, match="cer needs text to read, and found 0 letters in the reference"):
+        metrics.cer(nothing, nothing)

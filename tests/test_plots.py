@@ -121,7 +121,7 @@ def test_published_curves_come_from_a_file(tmp_path):
 
 
 def test_every_metric_has_an_axis_on_which_better_is_upwards():
-    x, names = {"small": sample("coffee")[:192, :192].copy()}, (*METRICS, *(OPTIONAL if available() else ()))
+    x, names = {"small": sample("coffee")[:192, :192].copy()}, (*METRICS, *(("vmaf", "xpsnr") if available() else ()))
     assert {*METRICS, *OPTIONAL} <= set(plots.AXES)
     df = run(x, {"jpeg": "jpeg", "png": "png"}, quality=[10, 40, 70, 90], metrics=names, n_jobs=1)
     for ax, name in zip(plots.rate_distortion(df, names).axes, names):
