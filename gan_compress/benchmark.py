@@ -15,7 +15,7 @@ import platform
 import re
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -27,28 +27,59 @@ import numpy as np
 from . import __version__
 from .codec import Target, check_settings, codec_class, decode, encode, make_codec
 from .ffmpeg import version as ffmpeg_version
-from .images import SAMPLES, check, find_files, load, sample, write_atomic
+from .images import KINDS, SAMPLES, check, find_files, load, sample, samples, write_atomic
 from .metrics import LEAST_SIDE, METRICS, check_names, measure
 
-# %% ../nbs/41_benchmark.ipynb #11845b7c
+# %% ../nbs/41_benchmark.ipynb #194c239f
+@dataclass(frozen=True)
+class _Source:
+    "Where a picture comes from."
+    load: Callable # gives the picture
+    kind: str = "" # of `images.KINDS`, or whatever the caller calls it; "" if nobody said
+
 def _in_folder(folder):
-    "{name: function that loads it} for the pictures in a folder and the folders below."
+    "{name: source} for the pictures in a folder and the folders below."
     if not folder.is_dir():
-        raise ValueError(f"{folder} is neither a folder nor an embedded picture ({', '.join(SAMPLES)})")
+        raise ValueError(f"{folder} is neither a folder nor an embedded picture ({', '.join(SAMPLES)}) "
+                         f"nor a kind of them ({', '.join(KINDS)})")
     files, _ = find_files(folder, below=True)
     if not files: raise ValueError(f"there is no picture in {folder}")
-    return {f.relative_to(folder).as_posix(): lambda f=f: load(f) for f in files}
+    names = [f.relative_to(folder).parts for f in files]
+    kinds = [parts[0] if parts[0] in KINDS else "" for parts in names]
+    return {"/".join(parts): _Source(lambda f=f: load(f), kind) for f, parts, kind in zip(files, names, kinds)}
 
-def _pictures(pictures):
-    "{name: function that loads it} for everything that `run` takes as pictures."
-    if isinstance(pictures, Mapping): return {str(name): lambda x=x: check(x) for name, x in pictures.items()}
-    if isinstance(pictures, (str, os.PathLike)) and pictures not in SAMPLES: return _in_folder(Path(pictures))
+def _in_list(items):
+    "{name: source} for names of embedded pictures and files."
     named = {}
-    for item in [pictures] if isinstance(pictures, str) else pictures:
-        name = str(item)
-        if name in named: raise ValueError(f"the picture {name} is there twice")
-        named[name] = (lambda name=name: sample(name)) if name in SAMPLES else (lambda name=name: load(name))
+    for item in map(str, items):
+        if item in named: raise ValueError(f"the picture {item} is there twice")
+        known = item in SAMPLES
+        named[item] = _Source(lambda item=item, read=sample if known else load: read(item),
+                              SAMPLES[item].kind if known else "")
     if not named: raise ValueError("no picture was given")
+    return named
+
+# %% ../nbs/41_benchmark.ipynb #11845b7c
+def _pictures(pictures):
+    "{name: source} for everything that `run` takes as pictures, but sets by kind."
+    if not isinstance(pictures, (str, os.PathLike)): return _in_list(pictures)
+    if pictures in SAMPLES: return _in_list([pictures])
+    if pictures in KINDS and not Path(pictures).is_dir(): return _in_list(samples(pictures))
+    return _in_folder(Path(pictures))
+
+def _sources_of(pictures):
+    "{name: source} for everything that `run` takes as pictures."
+    if not isinstance(pictures, Mapping): return _pictures(pictures)
+    named = {}
+    for key, x in pictures.items():
+        if not isinstance(x, (str, os.PathLike, list, tuple)):
+            found = {str(key): _Source(lambda x=x: check(x))}
+        else: # a set, and its kind
+            inside = f"{key}/" if isinstance(x, os.PathLike) or Path(str(x)).is_dir() else ""
+            found = {inside + name: _Source(source.load, str(key)) for name, source in _pictures(x).items()}
+        twice = next(iter(named.keys() & found.keys()), None)
+        if twice: raise ValueError(f"the picture {twice} is there twice")
+        named |= found
     return named
 
 # %% ../nbs/41_benchmark.ipynb #74e7b798
@@ -378,12 +409,12 @@ class _Job:
     rate: dict # setting to code at: quality, bpp, target or nothing
     about: dict # the columns that are known beforehand
 
-def _about(picture, image, label, contender, rate):
+def _about(picture, kind, image, label, contender, rate):
     "The columns of a row that need no coding."
     params = contender.params | {"decode": contender.decode} if contender.decode else contender.params
     (metric, value), = rate.get("target", {"": np.nan}).items()
     return {
-        "picture": picture, "height": image.shape[0], "width": image.shape[1],
+        "picture": picture, "kind": kind, "height": image.shape[0], "width": image.shape[1],
         "label": label, "codec": contender.codec, "parameters": json.dumps(params),
         "quality": rate.get("quality", np.nan), "target_bpp": rate.get("bpp", np.nan),
         "target_metric": metric, "target_value": value,
@@ -404,7 +435,7 @@ def _failure(picture, label, rate, reason):
 
 # %% ../nbs/41_benchmark.ipynb #9760304e
 def _plan(
-    sources: dict, # {name: function that loads the picture}
+    sources: dict, # {name: source}
     contenders: dict, # {label: contender}
     quality: list[float], # qualities to code at
     bpp: list[float], # rates to code at
@@ -415,7 +446,7 @@ def _plan(
     jobs, digests, failed = {}, {}, []
     for name, source in sources.items():
         try:
-            image = source()
+            image = source.load()
             _check_size(image, [*metrics, *(m for t in target for m in t)])
         except _UNREADABLE as e:
             failed.append(_failure(name, "", "", _reason(e)))
@@ -424,7 +455,7 @@ def _plan(
         for label, c in contenders.items():
             for rate in c.rates(quality, bpp, target):
                 key = _key(digests[name], c, rate, metrics)
-                job = _Job(key, name, label, rate, _about(name, image, label, c, rate))
+                job = _Job(key, name, label, rate, _about(name, source.kind, image, label, c, rate))
                 jobs.setdefault((name, label, json.dumps(rate)), job)
     return list(jobs.values()), digests, failed
 
@@ -434,7 +465,7 @@ def _keyed_row(key, image, *task): return key, image if isinstance(image, str) e
 def _load_again(source, digest):
     "The picture that the plan was made with, or the reason why it cannot be had any more."
     try:
-        image = source()
+        image = source.load()
     except _UNREADABLE as e:
         return _reason(e)
     return image if _picture_digest(image) == digest else "the picture was changed while the benchmark ran"
@@ -506,7 +537,7 @@ def _finish(rows, failed, path):
 # %% ../nbs/41_benchmark.ipynb #ec1befe2
 # long: the signature says what each argument means, the docstring what each column holds
 def run(
-    pictures: str | os.PathLike | Iterable | Mapping, # a folder; names of embedded pictures and files; {name: picture}
+    pictures: str | os.PathLike | Iterable | Mapping, # a folder, kind or list; {name: picture}; {kind: folder or list}
     codecs: str | Iterable[str] | Mapping, # names; or {label: {"codec": name, parameter: value, "decode": {...}}}
     *,
     quality: Iterable[float] = (), # qualities to code at, 1..100
@@ -521,7 +552,10 @@ def run(
 ) -> "pandas.DataFrame": # one row per picture, label and rate
     """Code all pictures with all codecs at all rates and measure the results.
 
-    Columns: `picture`, `height`, `width`, `label`, `codec`, `parameters` (JSON), `quality`, `target_bpp`,
+    A list of pictures holds names of embedded ones and paths of files, a kind is one of `images.KINDS`.
+
+    Columns: `picture`, `kind` (empty where nobody said it), `height`, `width`, `label`, `codec`, `parameters` (JSON),
+    `quality`, `target_bpp`,
     `target_metric` and `target_value` (what was asked for; NaN, and no metric, if not), `bytes` and `bpp` of the whole
     file, `fits` (False: the rate could not be reached and this is the least file, or the target could not and this is
     the best one), the metrics, those of the targets among them, `encode_s_mp` and `decode_s_mp` (CPU seconds per
@@ -539,7 +573,7 @@ def run(
     from tqdm.auto import tqdm
     quality, bpp, target = [float(q) for q in quality], [float(r) for r in bpp], _targets(target)
     metrics = list(dict.fromkeys([*check_names(metrics), *(m for t in target for m in t)]))
-    sources, contenders = _pictures(pictures), _contenders(codecs)
+    sources, contenders = _sources_of(pictures), _contenders(codecs)
     _check_request(contenders, quality, bpp, target, n_jobs, backend, scheduler)
     jobs, digests, failed = _plan(sources, contenders, quality, bpp, target, metrics)
     if not jobs: return _finish([], failed, None)

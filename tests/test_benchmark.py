@@ -143,7 +143,7 @@ def test_goes_on_after_a_kill(tmp_path):
     assert rows.read_bytes().startswith(done[:-40])
 
     df = pd.read_csv(tmp_path / "rows.csv")
-    df["target_metric"] = df.target_metric.astype(object).fillna("") # an empty word comes back as NaN
+    for column in ("kind", "target_metric"): df[column] = df[column].astype(object).fillna("") # empty words become NaN
     pictures = {n: sample(n)[:128, :128].copy() for n in ("coffee", "rocket")}
     fresh = run(pictures, ["jpeg", "webp"], quality=range(2, 100, 4), metrics=FAST, n_jobs=2)
     df, fresh = df.drop(columns=TIMES), fresh.drop(columns=TIMES)
@@ -236,6 +236,24 @@ def test_optional_metrics_are_measured(tmp_path):
     assert json.loads((tmp_path / "about.json").read_text())["versions"]["ffmpeg"]
 
 
+def test_rows_know_the_kind_of_their_picture(tmp_path):
+    small_one = small("coffee", 64)
+    for place in ("screen/x.png", "holidays/x.png", "y.png"):
+        (tmp_path / "all" / place).parent.mkdir(parents=True, exist_ok=True)
+        save(tmp_path / "all" / place, small_one)
+    ask = dict(codecs="jpeg", quality=[30], metrics=["psnr"], n_jobs=1)
+    kinds = dict(run(tmp_path / "all", **ask)[["picture", "kind"]].values)
+    assert kinds == {"screen/x.png": "screen", "holidays/x.png": "", "y.png": ""}
+    own = {"drawing": tmp_path / "all" / "screen", "trips": str(tmp_path / "all" / "holidays"), "text scan": ["page"]}
+    rows = run(own, path=tmp_path / "out", **ask)
+    assert dict(rows[["picture", "kind"]].values) == {
+        "drawing/x.png": "drawing", "trips/x.png": "trips", "page": "text scan"}
+    again = run("page", path=tmp_path / "out", **ask)                        # the row is there, its kind is asked anew
+    assert again.kind.tolist() == ["text scan"] and len((tmp_path / "out/rows.jsonl").read_text().splitlines()) == 2 # the two small ones are the same
+    assert run({"x": small_one}, **ask).kind.tolist() == [""]
+    with pytest.raises(ValueError, match="nor a kind of them .photograph, architecture"): run("screens", **ask)
+
+
 def test_bad_requests_are_refused_before_anything_is_coded(tmp_path, pictures):
     good = dict(pictures=pictures, codecs="jpeg", quality=[50], metrics=FAST, path=tmp_path / "out", n_jobs=1)
     for match, wrong in {
@@ -314,9 +332,10 @@ def test_a_worker_that_dies_is_told():
 
 
 def test_a_picture_that_changes_meanwhile_is_not_measured_under_the_old_key(pictures):
-    sources = {"x": lambda: pictures["coffee"][::-1].copy()}
+    coffee = pictures["coffee"]
+    before, sources = ({"x": benchmark._Source(x.copy)} for x in (coffee, coffee[::-1]))
     contenders = benchmark._contenders("jpeg")
-    jobs, digests, _ = benchmark._plan({"x": lambda: pictures["coffee"]}, contenders, [50], [], [], FAST)
+    jobs, digests, _ = benchmark._plan(before, contenders, [50], [], [], FAST)
     (_, row), = benchmark._on_cores(benchmark._tasks(jobs, sources, digests, contenders, FAST), 1)
     assert row == "the picture was changed while the benchmark ran"
 
