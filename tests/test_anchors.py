@@ -42,6 +42,20 @@ def test_defaults_write_the_bytes_they_always_wrote():
             assert cls(quality=40).encode_payload(image) == file.getvalue(), cls.name
 
 
+def test_webp_without_loss():
+    clear = np.dstack([PHOTO, np.arange(PHOTO[..., 0].size).reshape(PHOTO.shape[:2]).astype(np.uint8)])
+    for image in (PHOTO, PHOTO[..., 0].copy(), clear):
+        data = gc.encode(image, "webp", lossless=True)
+        seen = gc.decode(data)
+        assert (seen == image).all() if image is not clear else (seen[..., 3] == image[..., 3]).all()
+        assert "quality" not in gc.inspect(data)
+    wrongs = ({"lossless": False}, "must be True"), ({"lossless": True, "quality": 50}, "exclude each other")
+    for wrong, words in wrongs:
+        with pytest.raises(ValueError, match=words): gc.encode(PHOTO, "webp", **wrong)
+    with pytest.raises(ValueError, match="bpp and lossless exclude each other"):
+        gc.encode(PHOTO, "webp", lossless=True, bpp=1)
+
+
 @pytest.mark.parametrize("codec", ["jpeg", "avif"])
 def test_finer_chroma_costs_bytes_and_gains_colour(codec):
     sizes, errors = [], []

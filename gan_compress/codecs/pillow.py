@@ -127,15 +127,20 @@ class JPEG2000(_PillowCodec):
 # %% ../../nbs/32_pillow.ipynb #9a06975a
 @dataclass(frozen=True)
 class WebP(_PillowCodec):
-    "Lossy WebP by libwebp, chroma halved (4:2:0): Pillow offers nothing else."
+    "WebP by libwebp: lossy with halved chroma (4:2:0), for which Pillow offers nothing else, or lossless."
     name, id, format, feature, max_side, grey_mode, quality_step = "webp", 6, "WEBP", "webp", 16383, "RGB", 1 / 4
+    knobs: ClassVar[tuple[str, ...]] = ("quality", "lossless")
     method: int = 6 # 0 (fastest) to 6 (slowest, smallest)
+    lossless: bool | None = None # True: every pixel as it is; None: by quality
 
     def __post_init__(self):
         super().__post_init__()
         if self.method not in range(7): raise ValueError(f"method must be 0..6, got {self.method!r}")
+        if self.lossless is False: raise ValueError("lossless must be True, or be left out for lossy WebP, got False")
 
-    def _options(self, grey=False): return {"quality": self.quality, "method": self.method}
+    def _options(self, grey=False):
+        if self.lossless: return {"lossless": True, "quality": 100, "method": self.method} # 100 is the longest search
+        return {"quality": self.quality, "method": self.method}
 
 # %% ../../nbs/32_pillow.ipynb #b31c9e0d
 TUNES = ("psnr", "ssim", "iq", "ssimulacra2")
