@@ -265,7 +265,7 @@ def bd_tables(
              for label in references for metric in metrics]
     return pd.concat(parts, ignore_index=True)
 
-# %% ../nbs/40_statistics.ipynb #39ff9584
+# %% ../nbs/40_statistics.ipynb #8905580e
 def rate_at(
     df: "pandas.DataFrame", # rows, from `benchmark.run`
     value: float, # of the metric, to be reached
