@@ -22,7 +22,7 @@ from .images import PICTURES, find_files, save, write_atomic
 from .plots import preview, save_figure
 
 # %% ../nbs/70_study.ipynb #48e74cea
-DEFAULT = ("gan_study", "compression_study", "hybrid_study", "field_study")
+DEFAULT = ("gan_study", "compression_study", "hybrid_study", "field_study", "kinds_study")
 STUDIES = (*DEFAULT, "hybrid_ablation")
 
 # %% ../nbs/70_study.ipynb #52c7e392

@@ -6,6 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from gan_compress.metrics import ocr_available
 from gan_compress.study import DEFAULT, STUDIES, Output, _settings, analysis_folder, list_results
 from gan_compress.study import run_studies, run_study
 
@@ -30,6 +31,11 @@ TINY = {
              places=[["page", 60, 80]], beside=["hybrid", "jpeg"], jobs=1),
         ["rows.jsonl", "rows.csv.gz", "bd_rates_psnr.csv", "bd_rates_eye.csv", "bd_rate_over_time.svg",
          "curves_psnr_ssimulacra2.svg", "equal_bytes.csv", "crops_at_0.5_bpp.png", "closer_page.png", "about.json"]),
+    "kinds_study": (
+        dict(pictures=["page", "chart"], qualities=[10, 40, 70, 92], codecs=["avif", "jpeg"], exact=["webp", "png"],
+             least=[60, 40], read_rates=[1.0], readers=["hybrid"], details=[], seen=["jpeg"], jobs=1),
+        ["rows.jsonl", "rows.csv.gz", "rates.csv", "bd_rates.csv", "curves_text_scan.svg", "crop_drawing.png",
+         "about.json", *(["legibility.csv", "read.csv"] if ocr_available() else [])]),
     "hybrid_ablation": (
         dict(n_fit=1, n_test=1, fit_steps=[30], steps=[15, 25, 40, 60],
              parts=["edge filter", "rotation to the DCT", "three levels"], shrink_rates=[0.2]),
