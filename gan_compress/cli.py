@@ -25,7 +25,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import gan_compress as gc
 from .bitstream import MAX_PIXELS
-from .codec import CODECS, PictureLost, Target, check_settings, codec_class
+from .codec import AUTO, CODECS, PictureLost, Target, check_settings, codec_class
 from .images import PICTURES, find_files, write_atomic
 
 # %% ../nbs/71_cli.ipynb #ee95f250
@@ -372,19 +372,19 @@ def _encode_one(source, target, codec, resize, keep_hidden, settings):
     _write(target, data)
     after = len(data)
     change, rate = 100 * (after / before - 1), 8 * after / (image.shape[0] * image.shape[1])
-    reached = ""
+    more = f"; codec {gc.inspect(data)['codec']}" if codec == "auto" else ""
     if settings.get("target"):
         asked = Target.of(settings["target"])
-        reached = f"; {asked.metric} {asked.words(asked.measure(image, data))}"
+        more += f"; {asked.metric} {asked.words(asked.measure(image, data))}"
     return (f"{_arrow(source, target)}: shape {image.shape}, size before {_kb(before)}, after {_kb(after)}, "
-            f"change {change:+.1f} %; {rate:.3f} bpp, {image.nbytes / after:.1f} : 1 against raw pixels{reached}")
+            f"change {change:+.1f} %; {rate:.3f} bpp, {image.nbytes / after:.1f} : 1 against raw pixels{more}")
 
 # %% ../nbs/71_cli.ipynb #a5834523
 @app.command(cls=_Command, context_settings=EXTRA)
 def encode(
     paths: Annotated[list[str], typer.Argument(
         help="Pictures, folders, globs or -, then where to: a .gcz file, a folder or -.", metavar="IN... OUT")],
-    codec: Annotated[str, typer.Option(help="One of `gan-compress codecs`.")] = "hybrid",
+    codec: Annotated[str, typer.Option(help="One of `gan-compress codecs`, or auto.")] = "hybrid",
     quality: Annotated[Optional[float], typer.Option(help="1..100, about JPEG's [default: 50].")] = None,
     bpp: Annotated[Optional[float], typer.Option(help="Bits per pixel that the whole file must not exceed.")] = None,
     target: Annotated[Optional[str], typer.Option(
@@ -502,11 +502,13 @@ def inspect(
 def codecs(name: Annotated[Optional[str], typer.Argument(help="A codec, to list its parameters.")] = None):
     """List the codecs, or the parameters of one."""
     from dataclasses import fields
+    lines = gc.list_codecs() | {"auto": f"for encode: the one of {', '.join(AUTO)} that serves a picture best"}
     if name is None:
-        for name, line in gc.list_codecs().items(): print(f"{name:18} {line}")
+        for name, line in lines.items(): print(f"{name:18} {line}")
         return
+    if name == "auto": return print(f"{name}: {lines[name]}")
     cls = codec_class(name)
-    print(f"{name}: {gc.list_codecs()[name]}")
+    print(f"{name}: {lines[name]}")
     for f in fields(cls): print(f"encode --{f.name.replace('_', '-'):18} default {f.default}")
     for option in cls.decode_options: print(f"decode --{option.replace('_', '-')}")
 
