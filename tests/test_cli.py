@@ -180,6 +180,9 @@ def test_folders_globs_and_jobs(folder):
     (["compare", "cat.png", "--bpp", "inf"], "bpp must be a positive number, got inf"),
     (["compare", "cat.png", "--bpp", "a,b"], "--bpp takes numbers separated by commas, got 'a,b'"),
     (["compare", "cat.png", "--codecs", "jpeg,jpg"], "unknown codec 'jpg'"),
+    (["compare", "cat.png", "--codecs", "jpeg,auto"], "'auto' is no codec: with it, encode chooses among hybrid"),
+    (["encode", "cat.png", "x.gcz", "--codec", "auto", "--colors", "16"], "codec 'auto' has no parameter 'colors'"),
+    (["encode", "cat.png", "x.gcz", "--codec", "Auto"], "unknown codec 'Auto'"),
     (["compare", "cat.png", "-o", "x.pdf"], "x.pdf: a comparison is written as .html or .png"),
     (["compare", "cat.png", "-o", "folder.html"], "folder.html is a folder"),
     (["compare", "cat.png", "-o", "text.png/x.html"], "text.png is a file, a folder is needed"),
@@ -188,6 +191,7 @@ def test_folders_globs_and_jobs(folder):
     (["benchmark", "no"], "no is neither a folder nor an embedded picture"),
     (["benchmark", ".", "--metrics", "beauty"], "no metric is called 'beauty'"),
     (["benchmark", ".", "--codecs", "jpg"], "unknown codec 'jpg'"),
+    (["benchmark", ".", "--codecs", "auto"], "'auto' is no codec"),
     (["benchmark", ".", "--reference", "jpg"], "--reference jpg is not one of"),
     (["benchmark", ".", "--quality", "1000"], "quality must be 1..100"),
     (["benchmark", ".", "--bpp", "nan"], "bpp must be a positive number"),
@@ -571,6 +575,22 @@ def test_codecs_that_need_another_package_are_named_or_asked_for_with_all():
     bare, every = cli._codec_names(""), cli._codec_names("all")
     assert every == list(gc.list_codecs()) and bare == [n for n in every if not cli.CODECS[n].needs]
     assert "png" not in cli._codec_names("all", lossless=False) and cli._codec_names("vvc, png") == ["vvc", "png"]
+
+
+def test_auto_says_what_it_took_and_a_note_recommends_it(folder):
+    save(folder / "scan.png", np.where(sample("page") > 120, 255, 0).astype(np.uint8))
+    out, err = run("encode", "scan.png", "cat.png", "plain/", cwd=folder)
+    assert re.fullmatch(r"note: scan.png: hybrid takes \d+ bytes for this picture of 2 colours, kmeans with colors=2 "
+                        r"keeps it exactly in \d+; codec auto makes that choice by itself\n", err)
+    out, err = run("encode", "scan.png", "cat.png", "auto/", "--codec", "auto", "--quality", 60, cwd=folder)
+    taken = re.findall(r"^(\w+).png -> .*; codec (\w+)$", out, re.M)
+    assert taken == [("scan", "kmeans"), ("cat", "hybrid")] and not err
+    out, _ = run("encode", "cat.png", "x.gcz", "--codec", "auto", "--target", "psnr=70", cwd=folder)
+    assert out.endswith("; codec lossless-range; psnr inf dB\n")
+    run("decode", "auto/scan.gcz", "back.png", cwd=folder)
+    assert np.array_equal(load(folder / "back.png"), load(folder / "scan.png"))
+    assert "for encode: the one of hybrid, kmeans" in run("codecs", cwd=folder)[0]
+    assert run("codecs", "auto", cwd=folder)[0].startswith("auto: for encode")
 
 
 def test_compare_leaves_a_codec_out_that_cannot_code_the_picture(folder):
