@@ -76,8 +76,9 @@ MOST = 255 # times in a row that an entry counts
 
 def _groups(key, step):
     "Order by key; where groups of one key and step begin in it, the group of each, which are first of their key."
-    order = key.argsort(kind="stable")
-    key, step = key[order], step[order]
+    both = np.sort(key.astype(np.uint64) << np.uint64(32) | np.arange(len(key), dtype=np.uint64)) # as a stable argsort
+    order = (both & np.uint64(2**32 - 1)).astype(np.intp)
+    key, step = both >> np.uint64(32), step[order]
     fresh = np.ones(len(key), bool)
     fresh[1:] = key[1:] != key[:-1]
     first = fresh.copy()

@@ -285,12 +285,12 @@ def split_layer(
     strict: bool, # whether the layer must be whole
 ) -> tuple[list[Chunk], list[Chunk]]: # chunks of the tiles, chunks of the layer
     "Undo `join_layer`. BitstreamError if chunks of the layer are missing, with `strict`."
-    tiles, layer, expected = [], [c for c in chunks if c.tag == ord("S")], 0
+    tiles, layer, expected = [], [c for c in chunks if c.tag in b"ST"], 0
     for c in chunks:
         if c.tag == ord("h"):
             expected, at = read_varint(c.payload, 0)
             c = Chunk(ord("H"), c.payload[at:])
-        if c.tag != ord("S"): tiles.append(c)
+        if c.tag not in b"ST": tiles.append(c)
     if strict and len(layer) != expected:
         raise BitstreamError(f"hybrid: the layer has {len(layer)} chunks where the file tells of {expected}")
     return tiles, layer
