@@ -192,12 +192,12 @@ def _reset_peak():
 def _encode(image, contender, rate):
     "A file at the given rate, and whether rate or target could be reached; if not, the least or the best file."
     try:
-        return encode(image, contender.codec, **rate, **contender.params), True
+        return encode(image, contender.codec, advise=False, **rate, **contender.params), True
     except ValueError:
         nearest = {"bpp": 1, "target": 100}
         quality = next((q for asked, q in nearest.items() if asked in rate), None)
         if quality is None: raise
-        return encode(image, contender.codec, quality=quality, **contender.params), False
+        return encode(image, contender.codec, quality=quality, advise=False, **contender.params), False
 
 # %% ../nbs/41_benchmark.ipynb #f4a31086
 def _reason(error):

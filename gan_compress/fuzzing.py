@@ -76,7 +76,7 @@ def seeds(
     pairs = [(images[(k + j) % 3], s, _ICC if j else None) for k, s in enumerate(settings) for j in range(2)]
     pairs += [(image, settings[-1], None) for image in images[3:4 if codec in SLOW else 5]]
     if codec == "hybrid": pairs.append((np.tile(images[0][:8], (1, 44)), settings[0], None)) # 528 pixels: two tiles
-    files = [encode(image, codec, icc=icc, **s) for image, s, icc in pairs]
+    files = [encode(image, codec, icc=icc, advise=False, **s) for image, s, icc in pairs]
     return tuple(Seed(codec, data, decode(data)) for data in files)
 
 # %% ../nbs/44_fuzzing.ipynb #44f0000f
