@@ -657,7 +657,7 @@ def benchmark(
         help="Values that every picture reaches, as in ssimulacra2=50,ssimulacra2=70.")] = "",
     quality: Annotated[str, typer.Option(help="Qualities, separated by commas.")] = "",
     metrics: Annotated[str, typer.Option(
-        help="Metrics, separated by commas [default: all but vmaf and xpsnr].")] = "",
+        help="Metrics, separated by commas [default: all but vmaf, xpsnr and cer].")] = "",
     reference: Annotated[Optional[str], typer.Option(
         help="Codec that BD-rates are relative to [default: jpeg, if it is measured].")] = None,
     output: Annotated[Path, typer.Option(
