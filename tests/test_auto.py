@@ -23,7 +23,7 @@ def glass(image):
 
 SCAN = few(sample("page"), 2)                                              # grey, two colours
 BLUE = np.where(SCAN[..., None] > 128, np.uint8([250, 250, 240]), np.uint8([0, 0, 120]))
-DRAWING = few(on_white(sample("logo"))[100:260, 100:260], 20)
+DRAWING = few(on_white(sample("logo"))[100:260, 100:260], 12)
 FEW = {"scan": SCAN, "scan in blue": BLUE, "drawing": DRAWING, "drawing, rgba": glass(few(DRAWING, 8))}
 MANY = {"photograph": sample("chelsea"), "grey photograph": sample("camera"), "screen": sample("shop")[:200, :300],
         "photograph, rgba": glass(sample("coffee")), "grey scan": sample("letter")}

@@ -3,6 +3,7 @@ import os
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,7 +11,7 @@ import gan_compress as gc
 from gan_compress.bitstream import BitstreamError, Chunk, read_file, write_file, write_varint
 from gan_compress.entropy import RangeDecoder, RangeEncoder
 from gan_compress.hybrid.codec import Hybrid
-from gan_compress.hybrid.palette import GROUP, MAX_COLOURS, merge_colours, split_layers
+from gan_compress.hybrid.palette import GROUP, MAX_COLOURS, layer_part, merge_colours, split_layers
 from gan_compress.images import load, sample
 from gan_compress.indices import IndexDecoder, IndexEncoder
 from gan_compress.metrics import psnr
@@ -102,6 +103,50 @@ def test_text_on_a_gradient_is_in_the_layer_without_the_gradient():
                                np.kron(np.indices((40, 40)).sum(0) % 2, np.ones((3, 3))).astype(np.uint8) * 255])
 def test_odd_pictures_come_back(x):
     for quality in (1, 50, 100): assert gc.decode(gc.encode(x, quality=quality, advise=False)).shape == x.shape
+
+
+def layer_bytes(x, **settings): return gc.inspect(gc.encode(x, advise=False, **settings))["bytes of the palette layer"]
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_text_of_any_colour_has_a_layer(channel):
+    x = np.zeros((160, 240, 3), np.uint8)
+    x[..., channel] = 255 - drawn(160, 240, 1)
+    assert layer_bytes(x) > 0
+
+
+@pytest.mark.parametrize("name", ["rocket", "camera"])
+def test_thin_text_on_a_texture_has_no_layer(name):
+    x = sample(name)[50:306, 200:456].copy()
+    for k in range(11): cv2.putText(x, f"Quick brown fox {k} 0123456789", (4, 18 + 22 * k), 0, .5, 0, 1, cv2.LINE_AA)
+    assert layer_bytes(x) == 0
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (32, 32), (64, 64, 3)])
+@pytest.mark.parametrize("n", [2, 5, 8, 256])
+def test_noise_comes_back(shape, n):
+    x = (np.random.default_rng(n).integers(0, n, shape) * (255 // (n - 1))).astype(np.uint8)
+    assert gc.decode(gc.encode(x, advise=False)).shape == shape
+
+
+def test_steps_larger_than_a_chunk():
+    x = (np.random.default_rng(0).integers(0, 16, (512, 750)).repeat(2, 1) * 16).astype(np.uint8)
+    steps = [layer_part(c)[1:3] for c in read_file(gc.encode(x, advise=False))[1] if c.tag == ord("T")]
+    assert len(steps) > 10 and all(first < end for first, end in steps)
+
+
+def test_empty_parts_of_a_layer_do_no_harm():
+    header, (first, *rest) = read_file(gc.encode(SCREEN, quality=40, advise=False))
+    count, last = first.payload[0], max(k for k, c in enumerate(rest) if c.tag == ord("T"))
+    end = layer_part(rest[last])[2]
+    empty = Chunk(ord("T"), b"\0" + 2 * write_varint(end) + RangeEncoder().finish())
+    longer = [Chunk(ord("h"), bytes([count + 1]) + first.payload[1:]), *rest[:last + 1], empty, *rest[last + 1:]]
+    assert (gc.decode(write_file(header, longer)) == gc.decode(write_file(header, [first, *rest]))).all()
+
+
+def test_a_bit_may_cost_nothing():
+    x = np.random.default_rng(1).integers(0, 256, (26, 26, 3)).astype(np.uint8).repeat(10, 0).repeat(10, 1)
+    assert gc.decode(gc.encode(x, lagrange=0., advise=False)).shape == x.shape
 
 
 def test_transparent_screens():
