@@ -93,7 +93,7 @@ def fill_in(
     grounds: np.ndarray | None = None, # float32 (H / 8, W / 8, C): taken for blocks where nothing is known; NaN: none
     halved: int = 0, # how often the picture was
 ) -> np.ndarray: # float32 (H, W, C)
-    "Fill the gaps from what is around them."
+    "Fill the gaps from what is around them; with 0 where nothing at all is known."
     h, w = known.shape
     if halved == 3 and grounds is not None:
         extra = ~known & ~np.isnan(grounds[..., 0])
@@ -110,7 +110,7 @@ def find_ink(
     pixels: np.ndarray, # uint8 (H, W, C)
     flat: np.ndarray, # bool (H, W), from `flat_pixels`
 ) -> tuple[np.ndarray, int]: # bool (H, W); how many rough pixels are near flat colours
-    "The flat colours with their soft edges, and specks between; and whether they stand on a texture."
+    "The flat colours with their soft edges, and specks between; and how much texture is around them."
     near = lambda n: cv2.dilate(flat.astype(np.uint8), np.ones((n, n), np.uint8)) > 0
     far, rough = ~near(5), np.zeros(flat.shape, np.float32)
     rough[1:] = jumps(pixels) * (far[1:] & far[:-1])
