@@ -13,6 +13,7 @@ import json
 import os
 import re
 import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -191,27 +192,39 @@ def _grey(images):
     return np.rint(images @ np.array([.299, .587, .114]))[..., None].astype(np.uint8)
 
 # %% ../nbs/01_datasets.ipynb #38ebfc76
+def _some(names):
+    "The first names of a list, for a message."
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+
 def find_pictures(
     folder: str | Path,  # with pictures, or with one sub-folder per class
 ) -> tuple: # (list of paths in sorted order, int32 labels or -1, tuple of class names)
     """List the pictures of a folder with their labels.
 
     Raises `FileNotFoundError` when there is no folder, `ValueError` when it has no picture, or both pictures and
-    class folders."""
+    class folders. Warns of pictures that lie deeper, and of sub-folders without pictures beside classes."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: give the folder that holds the pictures or the class folders")
     loose, others = find_files(folder)
-    members = {d.name: find_files(d)[0] for d in others if d.is_dir()}
+    folders = [d for d in others if d.name != "__MACOSX" and (d.is_dir() or not d.exists())]        # or a dead link
+    below = {d: find_files(d, below=True)[0] if d.is_dir() else [] for d in folders}
+    members = {d.name: [p for p in files if p.parent == d] for d, files in below.items()}
     classes = tuple(name for name, files in members.items() if files)
     paths = [p for name in classes for p in members[name]]
+    deeper = [p.parent.relative_to(folder).as_posix() for d, files in below.items() for p in files if p.parent != d]
+    where = f"{len(deeper)} pictures lie deeper, in {_some(sorted(set(deeper)))}"
     if loose and classes:
         raise ValueError(f"{folder} holds {len(loose)} pictures beside {len(classes)} class folders with {len(paths)}: "
-                         "move the ones or the others to another place")
+                         f"move the ones ({_some([p.name for p in loose])}) or the others ({_some(classes)}) "
+                         "to another place")
+    if not loose and not classes:
+        looked = where + ": give the folder above them" if deeper else f"looked for {', '.join(sorted(PICTURES))}"
+        raise ValueError(f"no pictures in {folder} or in the folders directly inside it ({looked})")
+    if deeper: warnings.warn(f"{folder}: {where}, and are left out", stacklevel=2)
     if loose: return loose, np.full(len(loose), -1, np.int32), ()
-    if not classes:
-        raise ValueError(f"no pictures in {folder} or in the folders directly inside it "
-                         f"(looked for {', '.join(sorted(PICTURES))})")
+    empty = [d.name for d, files in below.items() if not files]
+    if empty: warnings.warn(f"{folder}: no pictures in {_some(empty)}, so no class of that name", stacklevel=2)
     return paths, np.repeat(np.arange(len(classes), dtype=np.int32), [len(members[c]) for c in classes]), classes
 
 # %% ../nbs/01_datasets.ipynb #0cf19079
@@ -247,9 +260,9 @@ def _read_csv(path):
     if not rows or any(len(row) < 6 for row in rows):
         raise ValueError("not all of its lines are 'file,x1,y1,x2,y2,class'" if rows else "it has no lines")
     listed = path.parent / "names.csv"
-    classes = listed.read_text(encoding="utf-8").split("\n") if listed.is_file() else ()
+    classes = listed.read_text(encoding="utf-8").rstrip().splitlines() if listed.is_file() else ()
     return ([Path(row[0]).name for row in rows], np.array([row[1:5] for row in rows], int),
-            np.array([row[5] for row in rows], int), tuple(c.strip() for c in classes if c.strip()))
+            np.array([row[5] for row in rows], int), tuple(c.strip() for c in classes))
 
 # %% ../nbs/01_datasets.ipynb #adfafdf4
 def read_annotations(
@@ -262,6 +275,8 @@ def read_annotations(
     if not path.is_file(): raise FileNotFoundError(f"no file of annotations {path}")
     try:
         names, boxes, labels, classes = (_read_mat if path.suffix == ".mat" else _read_csv)(path)
+        repeated = [name for name, times in Counter(names).items() if times > 1]
+        if repeated: raise ValueError(f"it names {_some(repeated)} more than once")
     except Exception as e:     # whatever a reader raises on a damaged file
         raise ValueError(f"{path} is damaged, or is no file of annotations: {e}") from None
     boxes[:, :2] -= 1                                          # MATLAB counts from 1; the last pixels belong to the box
@@ -301,7 +316,7 @@ class LoadReport:
         rows = [("pictures", "number", "which"), ("---", "---:", "---")]
         rows += [("found", self.found, ""), ("kept", self.kept, "")]
         for reason, names in self.dropped.items():
-            rows.append((reason, len(names), ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")))
+            rows.append((reason, len(names), _some(names)))
         return "\n".join(f"| {a} | {b} | {c} |" for a, b, c in rows)
 
     def __str__(self):
@@ -337,9 +352,15 @@ def _list_files(folder, annotations=None, limit=None):
     if limit is not None and limit < len(paths):
         chosen = np.linspace(0, len(paths), limit, endpoint=False).astype(int)
         paths, labels = [paths[i] for i in chosen], labels[chosen]
-    notes = Annotations({}, {}) if annotations is None else read_annotations(annotations)
+    if annotations is None: return _Listing(folder, paths, labels, classes, [None] * len(paths))
+    notes = read_annotations(annotations)
+    boxes = [notes.boxes.get(p.name) for p in paths]
+    unnamed = [p.name for p, box in zip(paths, boxes) if box is None]
+    if unnamed:
+        warnings.warn(f"{annotations} says nothing about {len(unnamed)} of {len(paths)} pictures ({_some(unnamed)}): "
+                      "they get no box and no label from it", stacklevel=3)
     if notes.labels and not classes: labels, classes = _noted_labels(paths, notes)
-    return _Listing(folder, paths, labels, classes, [notes.boxes.get(p.name) for p in paths])
+    return _Listing(folder, paths, labels, classes, boxes)
 
 # %% ../nbs/01_datasets.ipynb #f7dd43fb
 CROPS = ("centre", "stretch")
@@ -409,28 +430,34 @@ def _cache_file(cache, name, listing, settings):
     "Where the decoded set is kept: a hash of all files, boxes, labels and settings is in the name."
     stats = [_size_and_time(p) for p in listing.paths]
     names = listing.names(range(len(stats)))
-    key = dict(files=[(n, *s) for n, s in zip(names, stats)], version=2, boxes=listing.boxes,
+    key = dict(files=[(n, *s) for n, s in zip(names, stats)], version=3, boxes=listing.boxes,
                labels=listing.labels.tolist(), classes=listing.classes, settings=settings)
     return Path(cache) / f"{name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.npz"
 
 def _write_cache(file, dataset):
-    "Keep images, labels and report; a warning if that cannot be."
+    "Keep pictures and what was dropped; a warning if that cannot be."
     buffer = io.BytesIO()
-    np.savez(buffer, images=dataset.images, labels=dataset.labels, report=json.dumps(vars(dataset.report)))
+    np.savez(buffer, images=dataset.images, dropped=json.dumps(dataset.report.dropped))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, buffer.getvalue())
     except OSError as e:
         warnings.warn(f"the decoded pictures are not kept: {file}: {e.strerror}", stacklevel=3)
 
-def _read_cache(file, classes, name):
-    "The dataset that `_write_cache` kept; None, with a warning, if the file is damaged."
+def _assemble(listing, name, images, dropped):
+    "The dataset of the pictures that are not among the dropped names."
+    gone = {n for names in dropped.values() for n in names}
+    places = [i for i, n in enumerate(listing.names(range(len(listing.paths)))) if n not in gone]
+    report = LoadReport(len(listing.paths), len(places), {reason: tuple(names) for reason, names in dropped.items()})
+    return Dataset(images, listing.labels[places], listing.classes, name, report)
+
+def _read_cache(file, listing, name, shape):
+    "The dataset that `_write_cache` kept; None, with a warning, if the file is damaged or does not fit."
     try:
-        with np.load(file) as stored:
-            report = json.loads(str(stored["report"]))
-            dropped = {reason: tuple(names) for reason, names in report["dropped"].items()}
-            return Dataset(stored["images"], stored["labels"], classes, name,
-                           LoadReport(report["found"], report["kept"], dropped))
+        with open(file, "rb") as data, np.load(data) as stored:
+            images = stored["images"]
+            if images.shape[1:] != shape: raise ValueError(f"pictures of {images.shape[1:]}, not of {shape}")
+            return _assemble(listing, name, images, json.loads(str(stored["dropped"])))
     except Exception: # whatever a reader raises on a damaged file
         warnings.warn(f"{file} is damaged, the pictures are decoded again", stacklevel=3)
 
@@ -460,7 +487,7 @@ def load_folder(
     listing = _list_files(folder, annotations, limit)
     name = name or listing.folder.name
     file = cache and _cache_file(cache, name, listing, [size, crop, grey, min_side, min_std, copies])
-    kept = _read_cache(file, listing.classes, name) if file and file.is_file() else None
+    kept = _read_cache(file, listing, name, (size, size, 1 if grey else 3)) if file and file.is_file() else None
     if kept is not None: return kept
     decoded = _decode_all(listing, lambda path, box: _decode(path, box, size, crop, grey, min_side), progress, name)
     decoded = ["bad class" if label < -1 else d for d, label in zip(decoded, listing.labels)]
@@ -469,10 +496,8 @@ def load_folder(
     if not len(places):
         counts = ", ".join(f"{len(names)} {reason}" for reason, names in dropped.items())
         raise ValueError(f"no usable picture in {listing.folder}: {counts}")
-    report = LoadReport(len(decoded), len(places), dropped)
-    dataset = Dataset(images, listing.labels[places], listing.classes, name, report)
-    if file:
-        _write_cache(file, dataset)
+    dataset = _assemble(listing, name, images, dropped)
+    if file: _write_cache(file, dataset)
     return dataset
 
 # %% ../nbs/01_datasets.ipynb #380d6df2

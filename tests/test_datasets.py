@@ -1,4 +1,5 @@
 """Datasets: many seeds, real layouts on disk, caches, and the real sets when GAN_COMPRESS_DATA is there."""
+import io
 import os
 import warnings
 
@@ -111,8 +112,42 @@ def test_what_is_hidden_or_broken_costs_itself_alone(tmp_path):
     with pytest.raises(ValueError, match="1 pictures beside 2 class folders with 6"): load_folder(tmp_path)
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b"", lambda b: b[:200] + b"\xff" + b[201:],
-                                    lambda b: b"x" * len(b)])
+def test_what_is_left_out_below_is_named(tmp_path):
+    a, b, c = shapes(3, 64).images
+    for name in ("t/x", "t/y"):
+        (tmp_path / name).mkdir(parents=True)
+        save(tmp_path / name / "0.png", a)
+    with pytest.raises(ValueError, match=r"2 pictures lie deeper, in t/x, t/y: give the folder above"): load(tmp_path)
+    (tmp_path / "__MACOSX").mkdir()
+    for image, place in ((b, tmp_path), (c, tmp_path / "__MACOSX")): save(place / "1.png", image)
+    with pytest.warns(UserWarning, match="2 pictures lie deeper, in t/x, t/y, and are left out"):
+        assert load(tmp_path).report.kept == 1
+    (tmp_path / "t" / "dead").symlink_to("nowhere")
+    with pytest.warns(UserWarning, match="no pictures in dead, so no class"):
+        assert load(tmp_path / "t", copies=1.01).classes == ("x", "y")
+
+
+def refilled(change):
+    "A damage that changes the arrays in a cache."
+    def damage(content):
+        with np.load(io.BytesIO(content)) as stored: arrays = dict(stored)
+        change(arrays)
+        out = io.BytesIO()
+        np.savez(out, **arrays)
+        return out.getvalue()
+    return damage
+
+
+@pytest.mark.parametrize("damage", [
+    lambda b: b[:len(b) // 2], lambda b: b"", lambda b: b[:200] + b"\xff" + b[201:], lambda b: b"x" * len(b),
+    refilled(lambda a: a.update(images=a["images"][:3])),                   # fewer than the listing says
+    refilled(lambda a: a.update(images=a["images"][:, :16, :16])),
+    refilled(lambda a: a.update(images=a["images"][..., :1])),
+    refilled(lambda a: a.update(images=a["images"].astype(float))),
+    refilled(lambda a: a.update(dropped='{"unreadable": ["0.png"]}')),
+    refilled(lambda a: a.update(dropped="[]")),
+    refilled(lambda a: a.pop("dropped")),
+])
 def test_a_damaged_cache_is_made_anew(tmp_path, damage):
     for i, image in enumerate(shapes(4, 64).images): save(tmp_path / f"{i}.png", image)
     found = load_folder(tmp_path, 32, cache=tmp_path / "cache")
@@ -149,6 +184,17 @@ def test_annotations_that_make_no_sense_drop_the_picture(tmp_path):
     assert found.report.dropped["bad class"] == ("5.png", "6.png", "7.png")
     (tmp_path / "names.csv").unlink()
     assert len(load_folder(tmp_path, 32, annotations=tmp_path / "anno.csv").classes) == 99
+
+
+def test_names_of_classes_keep_their_lines_and_other_pictures_are_told(tmp_path):
+    for i, image in enumerate(shapes(2, 64).images): save(tmp_path / f"{i}.png", image)
+    (tmp_path / "names.csv").write_text("one\n\nthree\n")
+    (tmp_path / "anno.csv").write_text("0.png,1,1,64,64,3\n1.png,1,1,64,64,1\n")
+    found = load_folder(tmp_path, 32, annotations=tmp_path / "anno.csv")
+    assert [found.classes[k] for k in found.labels] == ["three", "one"]
+    (tmp_path / "anno.csv").write_text("00.png,1,1,64,64,3\n01.png,1,1,64,64,1\n")
+    with pytest.warns(UserWarning, match=r"says nothing about 2 of 2 pictures \(0.png, 1.png\)"):
+        assert list(load_folder(tmp_path, 32, annotations=tmp_path / "anno.csv").labels) == [-1, -1]
 
 
 @pytest.mark.parametrize("name", ["a.mat", "a.csv"])
