@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOSSES', 'AUGMENTS', 'FAITHFUL', 'MODERN', 'RECIPES', 'SIZES', 'KINDS', 'Loss', 'label_loss', 'Recipe', 'find_recipe',
-           'ConditionalBatchNorm', 'generator', 'discriminator', 'policy', 'networks']
+           'BatchNorm', 'ConditionalBatchNorm', 'generator', 'discriminator', 'policy', 'networks']
 
 # %% ../../nbs/10_gan_models.ipynb #2f37cc89
 from contextlib import contextmanager
@@ -109,6 +109,22 @@ def find_recipe(
         raise ValueError(f"recipe must be one of {', '.join(RECIPES)} or a Recipe, got {recipe!r}")
     return RECIPES[recipe]
 
+# %% ../../nbs/10_gan_models.ipynb #0d8b232c
+@keras.saving.register_keras_serializable("gan_compress")
+class BatchNorm(layers.BatchNormalization):
+    "Keras's batch norm, over (B, H, W, C) and while it trains by TensorFlow's fused operation."
+
+    def call(self, x, training=False, mask=None):
+        if not training or keras.backend.backend() != "tensorflow": return super().call(x, training=training)
+        from tensorflow.compat.v1.nn import fused_batch_norm
+        channels = x.shape[-1]
+        gamma = self.gamma if self.scale else ops.ones(channels)
+        beta = self.beta if self.center else ops.zeros(channels)
+        y, mean, variance = fused_batch_norm(x, gamma, beta, epsilon=self.epsilon)
+        for average, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + now * (1 - self.momentum))
+        return y
+
 # %% ../../nbs/10_gan_models.ipynb #0f073824
 @keras.saving.register_keras_serializable("gan_compress")
 class ConditionalBatchNorm(layers.Layer):
@@ -117,7 +133,7 @@ class ConditionalBatchNorm(layers.Layer):
     def __init__(self, n_classes, momentum=.9, **kwargs):
         super().__init__(**kwargs)
         self.n_classes, self.momentum = n_classes, momentum
-        self.norm = layers.BatchNormalization(momentum=momentum, center=False, scale=False)
+        self.norm = BatchNorm(momentum=momentum, center=False, scale=False)
 
     def build(self, shapes):
         channels = shapes[0][-1]
@@ -161,7 +177,7 @@ def generator(
     def norm(x):
         if label is not None and recipe.conditioning == "projection":
             return layers.ReLU()(ConditionalBatchNorm(n_classes)([x, label]))
-        return layers.ReLU()(layers.BatchNormalization(momentum=.9)(x))
+        return layers.ReLU()(BatchNorm(momentum=.9)(x))
     x = layers.Dense(4 * 4 * width, use_bias=False, kernel_initializer=_weights())(x)
     x = norm(layers.Reshape((4, 4, width))(x))
     for _ in range(doublings - 1):
@@ -198,7 +214,7 @@ def discriminator(
         x = layers.Conv2D(recipe.base * 2 ** k, recipe.kernel, 2, "same", use_bias=not norm,
                           kernel_initializer=weights())(x)
         if norm:
-            x = layers.BatchNormalization(momentum=.9)(x)
+            x = BatchNorm(momentum=.9)(x)
         x = layers.LeakyReLU(negative_slope=.2, name="features" if k == halvings - 1 else None)(x)
     flat = layers.Flatten(dtype="float32")(x)
     logits = layers.Dense(n_classes if kind == "sgan" else 1, kernel_initializer=_weights(), dtype="float32")(flat)
