@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 BACKENDS = ("tensorflow", "jax")
+EXACT = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_DETERMINISTIC_OPS": "1",
+         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}        # with these a run repeats itself to the last bit
 
 
 @cache
@@ -28,7 +30,7 @@ def compiled():
 @cache
 def child(backend, job, *arguments):
     "What a function of this file returned in a process of its own."
-    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | EXACT | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if backend == "jax":
         environment |= {"JAX_COMPILATION_CACHE_DIR": compiled().name,
                         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}

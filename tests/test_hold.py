@@ -94,10 +94,14 @@ def pictures(tmp_path_factory):
 def start(words, folder, limit=None):
     """A command as a process at the head of its own group; what it says goes to said.txt.
 
+    TensorFlow computes with one thread and deterministic operations, so that a run repeats itself to the last bit.
+
     `limit`: bytes that a file may have."""
     folder.mkdir(exist_ok=True)
     program = [__file__] if words[0] == "train-gan" else ["-m", "gan_compress"]
-    environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "HOLD": uuid.uuid4().hex}
+    exact = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_DETERMINISTIC_OPS": "1"}
+    environment = os.environ | exact | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3",
+                                        "HOLD": uuid.uuid4().hex}
     confine = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) if limit else None
     with open(folder / "said.txt", "wb") as said:
         process = subprocess.Popen([sys.executable, *program, *words], cwd=folder, stdout=said, stderr=said,
