@@ -28,12 +28,17 @@ if BACKEND == "tensorflow": import tensorflow as tf
 # %% ../../nbs/15_gan_grid.ipynb #189696a6
 @dataclass(frozen=True)
 class Job:
-    "One run of the grid."
+    "One run of the grid. Raises `ValueError` for a kind, split or seed that does not exist."
     name: str                # of the set: "shapes", "cars", "dogs", or a folder
     kind: str                # "dcgan", "cgan" or "sgan"
     recipe: str              # name of the recipe
     split: str = "train"     # which split it is trained on; the other one is held out
     seed: int = 0            # of weights, noise and order
+
+    def __post_init__(self):
+        if self.kind not in KINDS or self.split not in ("train", "test") or self.seed < 0:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, split train or test and seed at least 0, "
+                             f"got {self.kind!r}, {self.split!r} and {self.seed}")
 
     @property
     def folder(self):        # its name below the folder of the grid
