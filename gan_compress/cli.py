@@ -900,7 +900,8 @@ def _check_generated(output, grid, force):
 # %% ../nbs/71_cli.ipynb #33e3ec2c
 @app.command()
 def generate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or its generator.npz.")],
+    generator: Annotated[str, typer.Argument(
+        help="cars, cars-cgan, cars-dcgan, or the folder of a run, or its generator.npz.")],
     output: Annotated[Path, typer.Argument(help="A .png for a grid, or a folder for single pictures.")],
     n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
     label: Annotated[Optional[str], typer.Option(
@@ -909,22 +910,21 @@ def generate(
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ):
-    """Make pictures with a trained generator."""
+    """Make pictures with a trained generator, one that comes with the package or your own."""
+    from gan_compress.gan import drawing
     if n < 1: raise ValueError(f"-n must be at least 1, got {n}")
     grid = output.suffix.lower() == ".png"
     _check_generated(output, grid, force)
     if walk and not grid: raise ValueError("--walk makes a grid: give a .png to write")
     if walk and label: raise ValueError("--walk goes through all classes, it takes no --label")
-    with _keras_needed():
-        from gan_compress.gan import training
     if not grid:
-        files = training.write_pictures(training.generate(run, n, label, seed), output)
+        files = drawing.write_pictures(drawing.generate(generator, n, label, seed), output)
         return print(f"{len(files)} pictures in {output}")
     columns = 8 if walk else math.ceil(math.sqrt(n))
     if walk:
-        pictures = training.interpolate(run, max(1, n // columns), columns, seed)
+        pictures = drawing.interpolate(generator, max(1, n // columns), columns, seed)
     else:
-        pictures = training.generate(run, n, label, seed).images
+        pictures = drawing.generate(generator, n, label, seed).images
     _save_grid(pictures, columns, output)
     print(f"{output}: {len(pictures)} pictures")
 
@@ -940,10 +940,10 @@ def evaluate_gan(
         help="Side at which two folders are compared [default: 64]; a run has its own.")] = None,
 ):
     """Judge generated pictures against real ones, beside a floor (real) and a ceiling (noise)."""
-    from gan_compress.gan.evaluation import evaluate
     if (generated/"generator.npz").is_file() or generated.suffix == ".npz":
-        with _keras_needed():                                      # the generator of a run draws first
-            from gan_compress.gan.training import evaluate_run as evaluate
+        from gan_compress.gan.drawing import evaluate_run as evaluate
+    else:
+        from gan_compress.gan.evaluation import evaluate
     print(evaluate(generated, real, held_out, **_given(n=n, size=size)).table().round(4).to_string())
 
 # %% ../nbs/71_cli.ipynb #packcli2

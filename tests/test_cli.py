@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -286,23 +285,50 @@ def test_what_holds_no_weights_is_not_exported(folder):
         assert err == f"error: {name} is no file of weights, or a damaged one\n"
 
 
-def test_a_class_that_a_generator_does_not_have(tmp_path):
-    pytest.importorskip("keras")
-    generator = Path(__file__).parents[1] / "results/studies/gan_cpu/cars-cgan-modern.npz"
-    assert "no class '999'" in run("generate", generator, "x.png", "--label", 999, cwd=tmp_path, code=2)[1]
-    assert not any(tmp_path.iterdir())
+def hide(monkeypatch, *modules):
+    "As if these modules were not installed and nothing of the package had been imported with their help."
+    for module in modules: monkeypatch.setitem(sys.modules, module, None)
+    for name in [m for m in sys.modules if m.startswith("gan_compress.gan.")]:
+        monkeypatch.delattr(sys.modules["gan_compress.gan"], name.split(".")[2], raising=False)
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_a_generator_of_the_package_draws_without_keras(tmp_path, monkeypatch):
+    hide(monkeypatch, "keras", "tensorflow", "jax", "torch")
+    from gan_compress.gan.drawing import load_generator
+    assert run("generate", "cars", "grid.png", "-n", 10, cwd=tmp_path)[0] == "grid.png: 10 pictures\n"
+    side = load_generator("cars").about["size"]
+    assert load(tmp_path / "grid.png").shape == (3 * side, 4 * side, 3)
+    run("generate", "cars-dcgan", "walk.png", "--walk", "-n", 24, cwd=tmp_path)
+    side = load_generator("cars-dcgan").about["size"]
+    assert load(tmp_path / "walk.png").shape == (3 * side, 8 * side, 3)
+    assert run("generate", "cars", "out", "--label", "Van", "-n", 9, cwd=tmp_path)[0] == "9 pictures in out\n"
+    assert len(os.listdir(tmp_path / "out/Van")) == 9
+    run("generate", "cars", "seven.png", "--seed", 7, "-n", 10, cwd=tmp_path)
+    assert not np.array_equal(load(tmp_path / "seven.png"), load(tmp_path / "grid.png"))
+
+
+def test_a_generator_that_there_is_not(tmp_path):
+    from gan_compress.gan.drawing import generators
+    (tmp_path / "cars").mkdir()                       # a folder of pictures does not hide the name
+    run("generate", "cars", "grid.png", "-n", 1, cwd=tmp_path)
+    for source in ("horses", "runs/cars/generator.npz", "."):
+        out, err = run("generate", source, "x.png", cwd=tmp_path, code=2)
+        assert err.startswith(f"error: no trained generator '{source}': that is neither") and err.count("\n") == 1
+        assert all(name in err for name in generators())
+    assert "no class '999'" in run("generate", "cars", "x.png", "--label", 999, cwd=tmp_path, code=2)[1]
+    assert "Missing argument" in run("generate", "cars", cwd=tmp_path, code=2)[1]
+    assert ", ".join(generators()) in " ".join(run("generate", "--help", cwd=tmp_path)[0].split())
+    assert sorted(os.listdir(tmp_path)) == ["cars", "grid.png"]
 
 
 @pytest.mark.parametrize("module, words, message", [
     ("papermill", ["study", "--only", "compression_study"],
      "the studies need papermill: pip install 'gan_compress[study]'"),
-    ("keras", ["generate", "run", "grid.png"], "this command needs keras: pip install 'gan_compress[train]'"),
+    ("keras", ["train-gan", "shapes", "run"], "this command needs keras: pip install 'gan_compress[train]'"),
 ])
 def test_a_missing_extra_is_named(tmp_path, monkeypatch, module, words, message):
-    monkeypatch.setitem(sys.modules, module, None)
-    for name in [m for m in sys.modules if m.startswith("gan_compress.gan.")]:
-        monkeypatch.delattr(sys.modules["gan_compress.gan"], name.split(".")[2], raising=False)
-        monkeypatch.delitem(sys.modules, name)
+    hide(monkeypatch, module)
     assert message in run(*words, cwd=tmp_path, code=2)[1]
 
 
@@ -686,12 +712,12 @@ def assert_same_defaults(command, *functions, n, **renamed):
 def test_defaults_in_the_help_are_those_of_the_functions():
     pytest.importorskip("keras")
     from gan_compress import datasets
-    from gan_compress.gan import evaluation, training
+    from gan_compress.gan import drawing, evaluation, training
     from gan_compress.hybrid.training import train_hybrid
     from gan_compress.hybrid.tuning import tune_allocation
     assert_same_defaults(cli.train_hybrid, train_hybrid, n=13)
     assert_same_defaults(cli.tune_hybrid, tune_allocation, n=4)
-    assert_same_defaults(cli.evaluate_gan, evaluation.evaluate, training.evaluate_run, n=1)
+    assert_same_defaults(cli.evaluate_gan, evaluation.evaluate, drawing.evaluate_run, n=1)
     assert_same_defaults(cli.train_gan, training.train, datasets.load, datasets.hide_labels, n=7, labelled="fraction")
 
 

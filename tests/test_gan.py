@@ -162,6 +162,33 @@ def learn(kind, epochs):
     return result
 
 
+def drawings():
+    "For generators of random numbers: the largest difference between Keras and NumPy, and the pictures' spread."
+    from dataclasses import replace
+
+    from gan_compress.gan import drawing
+    from gan_compress.gan.models import MODERN, generator
+    from gan_compress.images import to_uint8
+    rng, results = np.random.default_rng(0), []
+    cases = ((32, 1, 4, "concat", 3), (32, 3, 5, "projection", 3), (64, 3, 4, "projection", 2), (64, 1, 5, "concat", 0),
+             (128, 3, 4, "concat", 0), (32, 3, 3, "concat", 2))
+    for size, channels, kernel, conditioning, k in cases:
+        recipe = replace(MODERN, base=8, kernel=kernel, conditioning=conditioning)
+        network = generator(size, channels, recipe, k)
+        for i, w in enumerate(network.weights):            # kernels, else scales, shifts, means and variances
+            w.assign(rng.normal(0, .2, w.shape) if i == 0 or len(w.shape) == 4 else rng.uniform(.5, 1.5, w.shape))
+        about = dict(kind="cgan" if k else "dcgan", recipe=recipe.as_dict(), size=size, channels=channels,
+                     classes=list("abc")[:k])
+        z, labels = rng.normal(size=(8, recipe.z_dim)).astype("float32"), np.arange(8, dtype="int32") % max(k, 1)
+        expected = to_uint8(np.array(network([z, labels] if k else z, training=False)) * 127.5 + 127.5)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "generator.npz"
+            path.write_bytes(drawing.pack_checkpoint(network.get_weights(), about))
+            drawn = drawing.load_generator(folder).draw(z, labels)
+        results.append((int(np.abs(drawn.astype(int) - expected).max()), float(expected.std())))
+    return results
+
+
 BAD = {                                        # words of a command -> what it has to say; {0} is a folder
     "train-gan {0}/empty {0}/run": "no pictures in",
     "train-gan {0}/flat {0}/run --kind cgan --size 32 --batch 4": "at least 2 classes, the set 'flat' has 0",
@@ -226,7 +253,7 @@ def broken(folder):
     from dataclasses import replace
 
     from gan_compress.datasets import shapes
-    from gan_compress.gan import training
+    from gan_compress.gan import drawing, training
     from gan_compress.gan.models import MODERN
     folder, data, recipe = Path(folder) / "run", shapes(64), replace(MODERN, base=4, batch=8)
 
@@ -236,8 +263,8 @@ def broken(folder):
 
     calls = {"train": train, "recipe": lambda **values: replace(recipe, **values),
              "train_classifier": lambda **options: training.train_classifier(data, recipe, **options),
-             "generate": lambda **options: training.generate(folder, **options),
-             "interpolate": lambda **options: training.interpolate(folder, **options)}
+             "generate": lambda **options: drawing.generate(folder, **options),
+             "interpolate": lambda **options: drawing.interpolate(folder, **options)}
 
     def said(call, **options):
         with warnings.catch_warnings(record=True) as told:
@@ -257,7 +284,7 @@ def broken(folder):
         for share in (0, .5, .99):
             (folder / name).write_bytes(whole[:int(len(whole) * share)])
             cut[f"{name} {share}"] = said(train)
-            if name == "generator.npz": training.generate(folder, 1)   # is whole again
+            if name == "generator.npz": drawing.generate(folder, 1)   # is whole again
             for other, content in files.items(): (folder / other).write_bytes(content)
     return dict(wrong=wrong, cut=cut)
 
@@ -275,6 +302,17 @@ def test_the_slope_is_that_of_differences(backend):
     result = child(backend, "slopes")
     assert np.allclose(result["exact"], result["numeric"], rtol=.35)      # 200 directions: 10 % standard error
     assert abs(np.mean(np.divide(result["numeric"], result["exact"])) - 1) < .2
+
+
+def test_numpy_draws_what_keras_draws():
+    for difference, spread in child("tensorflow", "drawings"): assert difference <= 1 and spread > 20
+
+
+def test_the_generators_of_the_package_draw_and_are_small():
+    from gan_compress.gan.drawing import generate, generators
+    assert {"cars", "cars-cgan", "cars-dcgan"} <= set(generators())
+    for name in generators(): assert generate(name, 3).images.std() > 30
+    assert sum(path.stat().st_size for path in set(generators().values())) < 8e6
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -343,5 +381,6 @@ def test_it_learns(backend, kind):
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    print(json.dumps({f.__name__: f for f in (straight, resumed, steps, slopes, learn, broken, commands)}[sys.argv[1]](
-        *(int(a) if a.isdigit() else a for a in sys.argv[2:]))))
+    jobs = (straight, resumed, steps, slopes, drawings, learn, broken, commands)
+    arguments = (int(a) if a.isdigit() else a for a in sys.argv[2:])
+    print(json.dumps({f.__name__: f for f in jobs}[sys.argv[1]](*arguments)))

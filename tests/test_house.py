@@ -18,7 +18,9 @@ codec < codecs.dct < codecs.palette < codecs.pillow < codecs.svd < codecs.fracta
 codecs.dct_dwt < codecs.lossless < codecs.jpegxl < codecs.video
 ffmpeg < codecs.video
 metrics < codec
-datasets < features < gan.models < gan.evaluation < gan.step < gan.training
+datasets < features < gan.evaluation < gan.drawing < gan.step < gan.training
+gan.models < gan.training
+gan.models < hybrid.training
 codecs.video < hybrid.adct < hybrid.lapped < hybrid.passes < hybrid.tables < hybrid.tile < hybrid.filters
 hybrid.filters < hybrid.networks < hybrid.allocation < hybrid.palette < hybrid.codec
 hybrid.codec < hybrid.counting < hybrid.pairs < hybrid.losses
@@ -29,7 +31,7 @@ metrics < hybrid.counting < hybrid.tuning < cli
 gan.step < hybrid.training
 metrics < statistics < benchmark < robustness < fuzzing < plots < study < cli < __main__
 __init__ < benchmark
-gan.training < cli
+gan.training < gan.grid < cli
 hybrid.training < cli
 """
 

@@ -75,6 +75,7 @@ for name in gc.list_codecs(): assert gc.decode(gc.encode(x, name)).shape == x.sh
 """
     run(python, "-c", code, cwd=tmp_path)
     run(python.parent / "gan-compress", "codecs", cwd=tmp_path)
+    run(python.parent / "gan-compress", "generate", "cars", "grid.png", cwd=tmp_path)
 
 
 def test_public_functions_are_documented():

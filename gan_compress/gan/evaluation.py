@@ -335,7 +335,7 @@ def evaluate(
 ) -> Verdict:
     "Judge a folder or a dataset of generated pictures against real ones. Raises `ValueError` for a run's folder."
     if not isinstance(fake, Dataset) and (Path(fake).suffix == ".npz" or (Path(fake) / "generator.npz").is_file()):
-        raise ValueError(f"{fake} is a run, not pictures: use gan_compress.gan.training.evaluate_run")
+        raise ValueError(f"{fake} is a run, not pictures: use gan_compress.gan.drawing.evaluate_run")
     grey = isinstance(fake, Dataset) and fake.images.shape[3] == 1
     side = size or (fake.images.shape[1] if isinstance(fake, Dataset) else 64)
     def read(source):

@@ -25,9 +25,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from ..gan.drawing import read_checkpoint
 from ..gan.models import policy
 from ..gan.step import BACKEND, SteppedModel, TwoOptimizers, apply_gradients, move_average, use_jit
-from ..gan.step import check_same_settings, load_checkpoint, read_checkpoint, save_checkpoint, value_and_grad
+from ..gan.step import check_same_settings, load_checkpoint, save_checkpoint, value_and_grad
 from .losses import ANALYSIS, RGB, critic, feature_loss, gmsd_loss, imagenet_layers, residual_network
 from .losses import soft_quantise, squared_error, ssimulacra2_loss, synthesis
 from .networks import CHROMA, KNOTS, MEANS, N_BANDS
