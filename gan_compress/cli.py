@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RESUMABLE', 'app', 'EXTRA', 'SHOWN', 'CSS', 'encode', 'decode', 'inspect', 'codecs', 'compare', 'benchmark', 'plot',
-           'bench', 'fuzz', 'train_gan', 'generate', 'evaluate_gan', 'pack_photos', 'pairs_of_photos', 'train_hybrid',
-           'export_hybrid', 'tune_hybrid', 'study']
+           'bench', 'fuzz', 'train_gan', 'train_gan_grid', 'bench_gan', 'generate', 'evaluate_gan', 'pack_photos',
+           'pairs_of_photos', 'train_hybrid', 'export_hybrid', 'tune_hybrid', 'study']
 
 # %% ../nbs/71_cli.ipynb #4061fedb
 import glob
@@ -75,7 +75,8 @@ def _output_closed():
         raise
 
 # %% ../nbs/71_cli.ipynb #8bd3ce94
-RESUMABLE = ("benchmark", "study", "train-gan", "make-pairs", "train-hybrid", "tune-hybrid") # they can be continued
+RESUMABLE = ("benchmark", "study", "train-gan", "train-gan-grid", "make-pairs", "train-hybrid",
+             "tune-hybrid")   # they can be continued
 
 class _Group(TyperGroup):
     "Turns the errors that the package raises on purpose, and wrong options, into one line and exit code 2."
@@ -879,6 +880,62 @@ def train_gan(
                 **_given(kind=kind, epochs=epochs, seed=seed, precision=precision))
     print(run.table().tail(1).T.to_string(header=False))
     print(f"{folder}: generator.npz, last.npz, history.json, samples")
+
+# %% ../nbs/71_cli.ipynb #2d766413
+# long: the signature says what each option means
+@app.command()
+def train_gan_grid(
+    folder: Annotated[Path, typer.Argument(help="Folder with a folder for each run; what is in it is continued.")],
+    data: Annotated[str, typer.Option(help="Sets: cars, dogs, shapes (drawn, needs no file).")] = "cars,dogs",
+    kinds: Annotated[Optional[str], typer.Option(help="[default: dcgan,cgan,sgan].")] = None,
+    recipes: Annotated[Optional[str], typer.Option(help="[default: modern,faithful].")] = None,
+    splits: Annotated[Optional[str], typer.Option(help="To train on [default: train,test].")] = None,
+    seeds: Annotated[Optional[str], typer.Option(help="Each run once with each [default: 0].")] = None,
+    epochs: Annotated[Optional[int], typer.Option(help="Of each run [default: 50].")] = None,
+    minutes: Annotated[Optional[float], typer.Option(help="The time [default: all that it takes].")] = None,
+    size: Annotated[Optional[int], typer.Option(help="Side of the pictures: 32, 64 or 128 [default: 64].")] = None,
+    base: Annotated[Optional[int], typer.Option(
+        help="Channels at half the picture's side [default: the recipe's].")] = None,
+    limit: Annotated[Optional[int], typer.Option(help="At most so many pictures of a split.")] = None,
+    root: Annotated[Optional[Path], typer.Option(
+        help="Folder that holds cars and dogs [default: GAN_COMPRESS_DATA].")] = None,
+    precision: Annotated[Optional[str], typer.Option(
+        help="float32, or bfloat16 on a GPU or a processor with AMX [default: float32].")] = None,
+):
+    """Train every GAN of the study, or go on with them."""
+    import logging
+    from dataclasses import replace
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)        # it warns of every new run's networks
+    with _keras_needed():
+        from gan_compress.gan.grid import jobs, load_splits, train_grid
+        from gan_compress.gan.models import find_recipe
+    _check_folder(folder)
+    sets = {name: load_splits(name, root=root, limits=(limit, limit), cache=folder/"cache", **_given(size=size))
+            for name in _words(data)}
+    lists = {name: _words(given) for name, given in _given(kinds=kinds, recipes=recipes, splits=splits).items()}
+    if seeds: lists["seeds"] = [int(seed) for seed in _numbers(seeds, "seeds")]
+    grid = jobs(list(sets), without_classes=[name for name, (part, _) in sets.items() if not part.classes], **lists)
+    chosen = {job.recipe: replace(find_recipe(job.recipe), **_given(base=base)) for job in grid}
+    finished = train_grid(grid, sets, chosen, folder, progress=True,
+                          **_given(epochs=epochs, minutes=minutes, precision=precision))
+    print(f"{folder}: {len(finished)} of {len(grid)} runs are finished"
+          + "; the same command goes on" * (len(finished) < len(grid)))
+
+@app.command()
+def bench_gan(
+    recipe: Annotated[str, typer.Option(help="faithful or modern.")] = "faithful",
+    base: Annotated[int, typer.Option(help="Channels at half the picture's side.")] = 32,
+    size: Annotated[Optional[int], typer.Option(help="Side of the pictures: 32, 64 or 128 [default: 64].")] = None,
+    precision: Annotated[Optional[str], typer.Option(help="float32 or bfloat16 [default: float32].")] = None,
+    steps: Annotated[Optional[int], typer.Option(help="Of each of three turns [default: 20].")] = None,
+):
+    """Measure the steps of a DCGAN, beside the same networks in plain Keras."""
+    from dataclasses import replace
+    with _keras_needed():
+        from gan_compress.gan.grid import bench
+        from gan_compress.gan.models import find_recipe
+    measured = bench(replace(find_recipe(recipe), base=base), **_given(size=size, precision=precision, steps=steps))
+    print(measured.round(2).to_string())
 
 # %% ../nbs/71_cli.ipynb #459b9ab3
 def _save_grid(pictures, columns, output):
