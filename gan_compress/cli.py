@@ -890,7 +890,8 @@ def train_gan_grid(
     kinds: Annotated[Optional[str], typer.Option(help="[default: dcgan,cgan,sgan].")] = None,
     recipes: Annotated[Optional[str], typer.Option(help="[default: modern,faithful].")] = None,
     splits: Annotated[Optional[str], typer.Option(help="To train on [default: train,test].")] = None,
-    seeds: Annotated[Optional[str], typer.Option(help="Each run once with each [default: 0].")] = None,
+    seeds: Annotated[Optional[str], typer.Option(
+        help="Whole numbers: each run once with each [default: 0 alone].")] = None,
     epochs: Annotated[Optional[int], typer.Option(help="Of each run [default: 50].")] = None,
     minutes: Annotated[Optional[float], typer.Option(help="The time [default: all that it takes].")] = None,
     size: Annotated[Optional[int], typer.Option(help="Side of the pictures: 32, 64 or 128 [default: 64].")] = None,
@@ -913,7 +914,9 @@ def train_gan_grid(
     sets = {name: load_splits(name, root=root, limits=(limit, limit), cache=folder/"cache", **_given(size=size))
             for name in _words(data)}
     lists = {name: _words(given) for name, given in _given(kinds=kinds, recipes=recipes, splits=splits).items()}
-    if seeds: lists["seeds"] = [int(seed) for seed in _numbers(seeds, "seeds")]
+    if seeds:
+        lists["seeds"] = [int(seed) for seed in _numbers(seeds, "seeds")]
+        if lists["seeds"] != _numbers(seeds, "seeds"): raise ValueError(f"--seeds takes whole numbers, got {seeds!r}")
     grid = jobs(list(sets), without_classes=[name for name, (part, _) in sets.items() if not part.classes], **lists)
     chosen = {job.recipe: replace(find_recipe(job.recipe), **_given(base=base)) for job in grid}
     finished = train_grid(grid, sets, chosen, folder, progress=True,

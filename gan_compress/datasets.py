@@ -192,9 +192,9 @@ def _grey(images):
     return np.rint(images @ np.array([.299, .587, .114]))[..., None].astype(np.uint8)
 
 # %% ../nbs/01_datasets.ipynb #38ebfc76
-def _some(names):
+def _some(names, n=3):
     "The first names of a list, for a message."
-    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    return ", ".join(names[:n]) + (" ..." if len(names) > n else "")
 
 def find_pictures(
     folder: str | Path,  # with pictures, or with one sub-folder per class

@@ -712,13 +712,15 @@ def assert_same_defaults(command, *functions, n, **renamed):
 def test_defaults_in_the_help_are_those_of_the_functions():
     pytest.importorskip("keras")
     from gan_compress import datasets
-    from gan_compress.gan import drawing, evaluation, training
+    from gan_compress.gan import drawing, evaluation, grid, training
     from gan_compress.hybrid.training import train_hybrid
     from gan_compress.hybrid.tuning import tune_allocation
     assert_same_defaults(cli.train_hybrid, train_hybrid, n=13)
     assert_same_defaults(cli.tune_hybrid, tune_allocation, n=4)
     assert_same_defaults(cli.evaluate_gan, evaluation.evaluate, drawing.evaluate_run, n=1)
     assert_same_defaults(cli.train_gan, training.train, datasets.load, datasets.hide_labels, n=7, labelled="fraction")
+    assert_same_defaults(cli.train_gan_grid, grid.train_grid, grid.load_splits, n=3)
+    assert_same_defaults(cli.bench_gan, grid.bench, n=3)
 
 
 def test_a_search_for_an_allocation_tells_what_it_found_and_goes_on(tmp_path, monkeypatch):

@@ -198,6 +198,10 @@ BAD = {                                        # words of a command -> what it h
     "train-gan shapes {0}/run --size 32 --limit 64 --epochs 0": "epochs and save_every must be at least 1",
     "train-gan shapes {0}/run --size 32 --limit 64 --kind sgan --labelled 0": "fraction must be above 0",
     "train-gan shapes {0}/good --size 32 --limit 64": "holds a run with kind cgan, asked for is dcgan",
+    "train-gan-grid {0}/grid --data shapes --size 32 --limit 64 --splits x": "split train or test",
+    "train-gan-grid {0}/grid --data shapes --size 32 --limit 64 --seeds 0.5": "--seeds takes whole numbers",
+    "train-gan-grid {0}/grid --data shapes --size 32 --limit 64 --recipes best": "faithful, modern",
+    "train-gan-grid {0}/grid --data shapes --size 32 --limit 64 --minutes 0": "minutes must be above 0",
     "generate {0}/empty {0}/x.png": "no trained generator",
     "generate {0}/one/c/0.png {0}/x.png": "not a checkpoint",
     "generate {0}/old.npz {0}/x.png": "format 0, this version reads format 1",
@@ -232,7 +236,9 @@ def commands(folder):
         about = json.loads(str(arrays.pop("about")))
     np.savez(folder / "old.npz", about=json.dumps(about | {"format": 0}), **arrays)
     np.savez(folder / "other.npz", about=json.dumps(about | {"size": 64}), **arrays)
-    good = ("generate {0}/good {0}/out -n 20 --label dog", "evaluate-gan {0}/out/dog {0}/flat --size 32")
+    grid = ("train-gan-grid {0}/grid --data shapes --size 32 --limit 64 --base 4 --kinds dcgan --recipes modern "
+            "--epochs 1")
+    good = (grid, "generate {0}/good {0}/out -n 20 --label dog", "evaluate-gan {0}/out/dog {0}/flat --size 32")
     results = {line: CliRunner().invoke(app, line.format(folder).split()) for line in (*BAD, *good)}
     return {line: (r.exit_code, r.output.strip().splitlines()[-30:]) for line, r in results.items()}
 
@@ -340,7 +346,8 @@ def test_the_command_line_says_what_is_wrong_in_one_sentence(tmp_path):
     for line, message in BAD.items():
         code, lines = said[line]
         assert code == 2 and message in lines[-1] and lines[-1].startswith("error: "), (line, code, lines)
-    *_, (made, _), (judged, table) = said.values()
+    *_, (trained, finished), (made, _), (judged, table) = said.values()
+    assert trained == 0 and finished[-1].endswith("2 of 2 runs are finished"), said
     assert made == judged == 0 and any("kid@random-conv" in row for row in table), said
 
 

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..datasets import Dataset
+from ..datasets import Dataset, _some
 from .drawing import pack_checkpoint, read_checkpoint
 from .evaluation import kid, random_conv
 from .models import ConditionalBatchNorm, LOSSES, MODERN, Recipe, find_recipe, label_loss, networks
@@ -299,8 +299,6 @@ def machine() -> dict:    # backend, keras, gpus, processor, cores, system
                 processor=platform.processor() or platform.machine(), system=platform.system())
 
 # %% ../../nbs/13_gan_training.ipynb #a10b0023
-def _some(names): return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)
-
 def check_classes(
     dataset: Dataset,       # to train on
     test: Dataset | None,   # held-out pictures
@@ -311,12 +309,12 @@ def check_classes(
     if test is not None and test.classes != classes:
         sides = (("training", classes, test.classes), ("test", test.classes, classes))
         only = [(side, [name for name in a if name not in b]) for side, a, b in sides]
-        said = [f"only the {side} set has {_some(names)}" for side, names in only if names]
+        said = [f"only the {side} set has {_some(names, 5)}" for side, names in only if names]
         raise ValueError("training and test set must have the same classes: "
                          + ("; ".join(said) or "they have them in another order"))
     empty = [name for i, name in enumerate(classes) if i not in dataset.labels]
     if kind == "cgan" and empty:
-        warnings.warn(f"no picture in {dataset.name!r} for {len(empty)} of {len(classes)} classes: {_some(empty)}; "
+        warnings.warn(f"no picture in {dataset.name!r} for {len(empty)} of {len(classes)} classes: {_some(empty, 5)}; "
                       "what is drawn of these will mean nothing", stacklevel=4)
 
 # %% ../../nbs/13_gan_training.ipynb #5d804052
@@ -497,7 +495,8 @@ def train(
     kid_pictures: int = 500,            # pictures for the KID after every epoch; 0 for none
     save_every: int = 1,                # epochs between checkpoints; the last epoch is always saved
     stop: bool = False,                 # end the run at an alarm (see `diagnose`); it is reported in any case
-    until: float = np.inf,              # `time.monotonic()` at which to leave off; no epoch begins that would not end
+    until: float = np.inf,              # `time.monotonic()` at which to leave off: no epoch begins that, going by the
+                                        # last one, would still be training or measuring losses then
     progress: bool = False,             # show a bar
 ) -> Run:
     """Train a GAN, or go on with the run in `folder`.
@@ -521,7 +520,8 @@ def train(
     run.settings["machine"] = machine()
     history = run.history
     def due_to_end():
-        return len(history) >= epochs or time.monotonic() + (history[-1]["seconds"] if history else 0) > until
+        took = sum(history[-1].get(part, 0) for part in ("seconds", "test_seconds")) if history else 0
+        return len(history) >= epochs or time.monotonic() + took > until
     if due_to_end(): return run
     sample = FixedSample(dataset, recipe, run.gan.n_classes, kid_pictures, seed)
     steps = len(dataset) // (recipe.batch * recipe.n_critic)
